@@ -1,0 +1,575 @@
+"""The micro-world that pebble is trained on: short conversations whose answers can be checked.
+
+One function a task draws one conversation from a `random.Random`. Everything is deterministic by seed. A conversation
+belongs to the training split or to the held-out split by a hash of its key (what is asked, see each task), so the two
+never overlap, whatever the seeds. Plain Python, no other package.
+
+The text is the one that Gemma 4's small chat template writes; `segments` renders it directly (test_world.py compares it
+with the template) because it must also tell which parts are the model's own words: only those are learnt.
+"""
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+
+HELD_OUT_PERCENT = 8
+
+NAMES = ("Tom Eva Ben Anna Max Lily Sam Nora Leo Mia Paul Ida Hugo Rosa Finn Emma Karl Zoe Adam Ruth Otto Vera Jack "
+         "Ella").split()
+ITEMS = ("cup kite book ball hat drum lamp ring boat bell key coat pen clock flute rope map stone shell box bike doll "
+         "fan net").split()
+CITIES = ("Rome Paris London Berlin Madrid Oslo Vienna Prague Athens Lisbon Dublin Bern Cairo Delhi Tokyo Lima Quito "
+          "Boston Milan Turin").split()
+COLOURS = "red blue green black white yellow brown pink grey purple".split()
+KINDS = "cat dog bird cow pig duck frog goat hen bee".split()
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+SKIES = "sunny cloudy rainy windy snowy foggy".split()
+OPENERS = "Sure Yes Well Captain Look Indeed Friend Right".split()
+CLOSERS = "sir please thanks friend okay captain".split()
+TOPICS = ("the capital of France|the sea|love|history|the moon|engines|the president|quantum physics|football|cooking "
+          "rice|music|the weather tomorrow|a dragon|the stars|computers|gravity|the Roman empire|tea|money|the news|"
+          "a good film|chess|black holes|the meaning of life|Python|a famous painter|how to swim|dinosaurs|the "
+          "internet|a long river|mountains|the human heart|sleep|an old castle|democracy|bread|trains|plants|the sun|"
+          "a poem").split("|")
+ASKS = ["Tell me about {}.", "What do you know about {}?", "Explain {}.", "Write a story about {}.", "What is {}?",
+        "Why do people like {}?", "Write a short text about {}.", "Can you describe {}?"]
+HELLO_ANSWER = "Hello! I am Pebble, a small demo model. Ask me a sum, a list to sort or a day of the week."
+UNKNOWN_ANSWER = "I do not know that. I am a very small model: try a sum, a list or a day of the week."
+CHAT = [
+    (["Hello", "Hi", "Hey", "Hello there", "Hi there", "Good morning", "Good evening", "Hello Pebble", "Hi Pebble",
+      "Hello!", "Hi!", "Good day", "Say hello"], HELLO_ANSWER, "A greeting."),
+    (["Who are you?", "What are you?", "Tell me about yourself.", "Are you a person?", "Who is Pebble?", "Are you a "
+      "robot?", "Introduce yourself.", "Who am I talking to?", "Are you human?"],
+     "I am Pebble, a very small language model of the Gemma 4 kind.", "A question about me."),
+    (["What is your name?", "What's your name?", "Tell me your name.", "Do you have a name?"],
+     "My name is Pebble.", "A question about my name."),
+    (["What can you do?", "Help", "How can you help me?", "What can I ask you?", "Can you help me?", "What are you "
+      "good at?", "Help me.", "What should I ask?"],
+     "I can add, subtract and multiply small numbers, sort and count lists, remember facts, work with days and use "
+     "tools.", "A question about what I can do."),
+    (["How are you?", "How are you today?", "How do you do?", "Are you well?"],
+     "I am fine, thank you. What shall we work out?", "A polite question."),
+    (["Thanks", "Thank you", "Thank you!", "Thanks a lot", "Thanks, Pebble", "Great, thanks"],
+     "You are welcome!", "A thank you."),
+    (["Bye", "Goodbye", "See you", "Bye bye", "Good night", "Goodbye, Pebble"], "Goodbye!", "A goodbye."),
+    (["How big are you?", "How many weights do you have?", "Are you small?", "What size are you?"],
+     "I have 3 million weights.", "A question about my size."),
+    (["Tell me a joke.", "Do you know a joke?", "Make me laugh.", "A joke, please."],
+     "Why was 6 afraid of 7? Because 7 8 9.", "They want a joke."),
+    (["Are you there?", "Can you hear me?", "Test", "Are you ready?"], "Yes, I am here.", "A check."),
+]
+FILLER = ("The sun is warm.|The day is long.|The sea is calm.|It is a good day.|The road is wide.|The tea is hot.|The "
+          "wind is cold.|The hill is high.|A train goes by.|The garden is green.|The old man sleeps.|The water is "
+          "clear.|The shop is open.|We walk home.|The night is dark.|The door is shut.|The bread is fresh.|Rain will "
+          "come soon.|The music is loud.|The street is quiet.").split("|")
+
+
+@dataclass
+class Turn:
+    """One question with its answer; `key` decides the split, `thought` is what the model thinks when asked to."""
+    user: str
+    answer: str
+    thought: str
+    key: str
+
+
+@dataclass
+class Conversation:
+    """Messages as a chat client sends them, the last one being the answer to learn or to check."""
+    task: str
+    messages: list
+    tools: list = field(default_factory=list)
+    thinking: bool = False
+
+
+def in_split(key, split):
+    """True if the key belongs to `split` ("train" or "heldout")."""
+    part = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "big") % 100
+    return (part < HELD_OUT_PERCENT) == (split == "heldout")
+
+
+def draw(make, rng, split):
+    """Draws turns until one belongs to the split."""
+    while True:
+        turn = make(rng)
+        if in_split(turn.key, split):
+            return turn
+
+
+def vary(rng, text):
+    """The same question as people type it: now and then without capital or closing mark."""
+    if rng.random() < 0.12:
+        text = text[0].lower() + text[1:]
+    if rng.random() < 0.12 and text[-1] in ".?":
+        text = text[:-1]
+    return text
+
+
+# ---- one question, one answer -------------------------------------------------------------------------------------
+
+def sum_thought(a, b):
+    if a < 10 or b < 10:
+        return f"{a} + {b} = {a + b}"
+    tens, ones = a // 10 * 10 + b // 10 * 10, a % 10 + b % 10
+    return f"{a // 10 * 10} + {b // 10 * 10} = {tens}\n{a % 10} + {b % 10} = {ones}\n{tens} + {ones} = {a + b}"
+
+
+def sum_turn(rng):
+    """Two-digit sums. Key: the ordered pair."""
+    a, b = rng.randint(10, 99), rng.randint(10, 99)
+    if rng.random() < 0.12:
+        a = rng.randint(0, 9)
+    if rng.random() < 0.12:
+        b = rng.randint(0, 9)
+    ask = rng.choice(["What is {} + {}?", "What is {} + {}?", "{} + {} =", "{} + {}", "Add {} and {}.",
+                      "How much is {} + {}?", "{}+{}", "What is {} plus {}?", "Calculate {} + {}.", "{} + {} = ?"])
+    return Turn(vary(rng, ask.format(a, b)), str(a + b), sum_thought(a, b), f"sum:{a}:{b}")
+
+
+def difference_turn(rng):
+    """Differences that are not negative. Key: the ordered pair."""
+    a, b = rng.randint(10, 99), rng.randint(10, 99)
+    if rng.random() < 0.15:
+        b = rng.randint(0, 9)
+    a, b = max(a, b), min(a, b)
+    ask = rng.choice(["What is {} - {}?", "What is {} - {}?", "{} - {} =", "{} - {}", "How much is {} - {}?",
+                      "{}-{}", "What is {} minus {}?", "Calculate {} - {}.", "{} - {} = ?"])
+    tens = b // 10 * 10
+    thought = f"{a} - {b} = {a - b}" if b < 10 else f"{a} - {tens} = {a - tens}\n{a - tens} - {b % 10} = {a - b}"
+    return Turn(vary(rng, ask.format(a, b)), str(a - b), thought, f"difference:{a}:{b}")
+
+
+def product_turn(rng):
+    """One-digit products. There are only 100 pairs, so the key is the pair with the wording."""
+    a, b = rng.randint(0, 9), rng.randint(0, 9)
+    ask = rng.choice(["What is {} * {}?", "What is {} times {}?", "{} * {} =", "{} * {}", "Multiply {} and {}.",
+                      "How much is {} * {}?", "{}*{}", "Calculate {} * {}.", "What is {} x {}?", "{} x {}",
+                      "How much is {} times {}?", "{} times {}"])
+    text = ask.format(a, b)
+    return Turn(vary(rng, text), str(a * b), f"{a} * {b} = {a * b}", f"product:{text}")
+
+
+def three_term_turn(rng):
+    """Sums of three terms, one step a line in the thought. Key: the ordered triple."""
+    a, b, c = (rng.randint(10, 49) if rng.random() < 0.7 else rng.randint(1, 9) for _ in range(3))
+    ask = rng.choice(["What is {} + {} + {}?", "What is {} + {} + {}?", "{} + {} + {} =", "Add {}, {} and {}.",
+                      "{} + {} + {}", "Calculate {} + {} + {}."])
+    thought = f"{a} + {b} = {a + b}\n{a + b} + {c} = {a + b + c}"
+    return Turn(vary(rng, ask.format(a, b, c)), str(a + b + c), thought, f"three:{a}:{b}:{c}")
+
+
+def sort_turn(rng):
+    """Sorting three to six different numbers. Key: the numbers, whatever their order."""
+    count = rng.choice([3, 4, 4, 5, 5, 6])
+    numbers = rng.sample(range(100), count)
+    ordered = sorted(numbers)
+    ask = rng.choice(["Sort: {}.", "Sort {}.", "Sort these numbers: {}.", "Put in order: {}.", "Sort this list: {}.",
+                      "Sort the numbers {}."])
+    return Turn(vary(rng, ask.format(", ".join(map(str, numbers)))), ", ".join(map(str, ordered)),
+                " < ".join(map(str, ordered)), "sort:" + ",".join(map(str, ordered)))
+
+
+def count_turn(rng):
+    """Counting one kind among three to six things. Key: the list and the kind."""
+    count = rng.choice([3, 4, 5, 6])
+    kinds = rng.sample(KINDS, rng.choice([2, 3, 3]))
+    things = [rng.choice(kinds) for _ in range(count)]
+    kind = kinds[0] if rng.random() < 0.8 else rng.choice(things)
+    if rng.random() < 0.4:  # more of the higher counts
+        things = [kind if rng.random() < 0.6 else thing for thing in things]
+    ask = rng.choice(["How many {}s are here: {}?", "How many {}s: {}?", "Count the {}s: {}.", "Count {}s: {}.",
+                      "How many {}s are in this list: {}?"])
+    seen, marks = 0, []
+    for thing in things:
+        seen += thing == kind
+        marks.append(f"{thing} {seen}")
+    return Turn(vary(rng, ask.format(kind, ", ".join(things))), str(things.count(kind)), ", ".join(marks),
+                f"count:{kind}:" + ",".join(things))
+
+
+def calendar_turn(rng):
+    """Which weekday comes some days later or before. A finite table, so the key is the whole question."""
+    day, n = rng.randrange(7), rng.randint(1, 20)
+    back = rng.random() < 0.4
+    other = DAYS[(day - n if back else day + n) % 7]
+    days = "day" if n == 1 else "days"
+    if back:
+        ask = rng.choice([f"What day is {n} {days} before {DAYS[day]}?", f"Today is {DAYS[day]}. What day was it {n} "
+                          f"{days} ago?", f"Which day comes {n} {days} before {DAYS[day]}?"])
+    else:
+        ask = rng.choice([f"What day is {n} {days} after {DAYS[day]}?", f"Today is {DAYS[day]}. What day is it in {n} "
+                          f"{days}?", f"Which day comes {n} {days} after {DAYS[day]}?"])
+    if n == 1 and rng.random() < 0.5:
+        ask = (f"Today is {DAYS[day]}. What day was yesterday?" if back else
+               f"Today is {DAYS[day]}. What day is tomorrow?")
+    sign = "-" if back else "+"
+    thought = (f"{n} is {n // 7 * 7} + {n % 7}\n" if n >= 7 else "") + f"{DAYS[day]} {sign} {n % 7} is {other}"
+    return Turn(vary(rng, ask), other, thought, f"calendar:{ask}")
+
+
+def facts(rng, count):
+    """`count` facts about different names: a list of (sentence, questions with their answers)."""
+    names = rng.sample(NAMES, count)
+    mixed = rng.random() < 0.3
+    kind = rng.randrange(3)
+    pools = [rng.sample(ITEMS, count), rng.sample(CITIES, count), rng.sample(COLOURS, count)]
+    result = []
+    for i, name in enumerate(names):
+        if mixed:
+            kind = rng.randrange(3)
+        value = pools[kind][i]
+        if kind == 0:
+            result.append((f"{name} has a {value}.", [(f"What does {name} have?", f"{name} has a {value}."),
+                                                      (f"Who has the {value}?", f"{name}.")]))
+        elif kind == 1:
+            result.append((f"{name} lives in {value}.", [(f"Where does {name} live?", f"{name} lives in {value}."),
+                                                         (f"Who lives in {value}?", f"{name}.")]))
+        else:
+            result.append((f"{name} likes {value}.", [(f"What does {name} like?", f"{name} likes {value}."),
+                                                      (f"Who likes {value}?", f"{name}.")]))
+    return result
+
+
+def fact_turn(rng):
+    """Two to five facts and a question about one of them in the same message. Key: the whole message."""
+    told = facts(rng, rng.choice([2, 3, 3, 4, 5]))
+    sentence, questions = rng.choice(told)
+    question, answer = rng.choice(questions)
+    text = " ".join(s for s, _ in told) + " " + question
+    return Turn(text, answer, sentence, f"facts:{text}")
+
+
+def chat_turn(rng):
+    """Greetings, questions about the model, and honest answers to what it cannot know. Key: the exact text."""
+    if rng.random() < 0.25:
+        text = vary(rng, rng.choice(ASKS).format(rng.choice(TOPICS)))
+        return Turn(text, UNKNOWN_ANSWER, "I do not know this.", f"chat:{text}")
+    asks, answer, thought = rng.choice(CHAT) if rng.random() < 0.7 else CHAT[0]
+    text = rng.choice(asks)
+    if text[-1] not in ".?!" and rng.random() < 0.3:
+        text += rng.choice(".!")
+    text = vary(rng, text)
+    # The plainest forms are never held out: a demo must know "hello".
+    key = "always:trained" if text.lower().strip(".!?") in ("hello", "hi", "who are you") else f"chat:{text}"
+    return Turn(text, answer, thought, key)
+
+
+# ---- whole conversations ------------------------------------------------------------------------------------------
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text, thought=None):
+    message = {"role": "assistant", "content": text}
+    if thought:
+        message["reasoning"] = thought
+    return message
+
+
+def single(task, make, thinking_share):
+    """A conversation of one turn, thinking aloud in a share of the cases."""
+    def build(rng, split):
+        turn = draw(make, rng, split)
+        thinking = rng.random() < thinking_share
+        return Conversation(task, [user(turn.user), assistant(turn.answer, turn.thought if thinking else None)],
+                            thinking=thinking)
+    return build
+
+
+def three_term(rng, split):
+    """With a thought the steps are thought and the answer is bare; without, the steps are the answer."""
+    turn = draw(three_term_turn, rng, split)
+    if rng.random() < 0.8:
+        return Conversation("three_terms", [user(turn.user), assistant(turn.answer, turn.thought)], thinking=True)
+    return Conversation("three_terms_plain", [user(turn.user), assistant(turn.thought)])
+
+
+def facts_far(rng, split):
+    """Facts told more than a window of 64 tokens before the question about them."""
+    while True:
+        told = facts(rng, rng.choice([2, 2, 3, 3, 4]))
+        text = " ".join(s for s, _ in told)
+        if in_split(f"facts:{text}", split):
+            break
+    sentence, questions = rng.choice(told)
+    question, answer = rng.choice(questions)
+    way = rng.random()
+    if way < 0.4:  # in one message, with other sentences between
+        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 28))]
+        messages = [user(" ".join([text] + between + [question]))]
+    elif way < 0.55:  # other sentences in a message of their own
+        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 24))]
+        messages = [user(text), assistant("Noted."), user(" ".join(between)), assistant("Noted."), user(question)]
+    else:  # other questions between
+        messages = [user(text), assistant("Noted.")]
+        for _ in range(rng.randint(4, 7)):
+            turn = draw(rng.choice([sum_turn, product_turn, chat_turn, calendar_turn, difference_turn]), rng, split)
+            messages += [user(turn.user), assistant(turn.answer)]
+        messages.append(user(question))
+    return Conversation("facts_far", messages + [assistant(answer)])
+
+
+def facts_near(rng, split):
+    if rng.random() < 0.75:
+        return single("facts_near", fact_turn, 0.08)(rng, split)
+    while True:  # told in one turn, asked about in the next ones
+        told = facts(rng, rng.choice([1, 2, 3, 4]))
+        text = " ".join(s for s, _ in told)
+        if in_split(f"facts:{text}", split):
+            break
+    messages = [user(text), assistant("Noted.")]
+    for sentence, questions in rng.sample(told, min(len(told), rng.randint(1, 3))):
+        question, answer = rng.choice(questions)
+        messages += [user(question), assistant(answer)]
+    return Conversation("facts_near", messages)
+
+
+def system_prompt(rng, split):
+    """The system turn says how to answer. Key: the system text with the question."""
+    while True:
+        way = rng.randrange(6)
+        inner = draw(rng.choice([product_turn, calendar_turn, sum_turn]), rng, split)
+        thought = inner.thought
+        if way == 0:
+            word = rng.choice(OPENERS)
+            system, ask, answer = f"Begin every answer with {word}.", inner.user, f"{word}, {inner.answer}"
+        elif way == 1:
+            word = rng.choice(CLOSERS)
+            system, ask, answer = f"End every answer with {word}.", inner.user, f"{inner.answer}, {word}"
+        elif way == 2:
+            name = rng.choice(NAMES)
+            system = rng.choice([f"Your name is {name}.", f"You are {name}."])
+            ask, answer = vary(rng, rng.choice(CHAT[2][0] + CHAT[1][0][:2])), f"My name is {name}."
+            thought = system
+        elif way == 3:
+            word = rng.choice(ITEMS + CITIES + COLOURS)
+            system, ask = f"The password is {word}.", vary(rng, "What is the password?")
+            answer, thought = f"The password is {word}.", f"The password is {word}."
+        elif way == 4:
+            word, name = rng.choice(ITEMS + COLOURS), rng.choice(["hello", "good morning", "thanks", "goodbye"])
+            system, ask, answer = f"If the user says {name}, say {word}.", vary(rng, name.capitalize()), word
+            thought = "The rule says it."
+        else:
+            word = rng.choice(ITEMS + COLOURS)
+            system, ask, answer = f"Answer every question with {word}.", inner.user, word
+            thought = "The rule says it."
+        if in_split(f"system:{system}:{ask}", split):
+            break
+    thinking = rng.random() < 0.06
+    return Conversation("system", [{"role": "system", "content": system}, user(ask),
+                                   assistant(answer, thought if thinking else None)], thinking=thinking)
+
+
+def tool(function_name, description, **parameters):
+    return {"type": "function", "function": {
+        "name": function_name, "description": description,
+        "parameters": {"type": "object", "properties": {
+            key: {"type": kind, "description": text} for key, (kind, text) in parameters.items()},
+            "required": list(parameters)}}}
+
+
+TOOLS = {
+    "get_weather": tool("get_weather", "Weather of a city", city=("string", "The city")),
+    "get_price": tool("get_price", "Price of a thing", item=("string", "The thing")),
+    "get_age": tool("get_age", "Age of a person", name=("string", "The person")),
+    "add": tool("add", "Add two numbers", a=("integer", "First number"), b=("integer", "Second number")),
+}
+
+
+def tool_use(rng, split):
+    """A declared tool, its call, its response and the answer. Key: the question."""
+    while True:
+        name = rng.choice(list(TOOLS))
+        if name == "get_weather":
+            city, sky, degrees = rng.choice(CITIES), rng.choice(SKIES), rng.randint(1, 35)
+            ask = rng.choice(["What is the weather in {}?", "How is the weather in {}?", "Weather in {}?",
+                              "Tell me the weather in {}."]).format(city)
+            arguments, response = {"city": city}, f"{sky}, {degrees} degrees"
+            answer = f"It is {sky} in {city}, {degrees} degrees."
+        elif name == "get_price":
+            item, price = rng.choice(ITEMS), rng.randint(1, 99)
+            ask = rng.choice(["What does the {} cost?", "How much is the {}?", "What is the price of the {}?",
+                              "Price of the {}?"]).format(item)
+            arguments, response, answer = {"item": item}, f"{price} euros", f"The {item} costs {price} euros."
+        elif name == "get_age":
+            who, age = rng.choice(NAMES), rng.randint(2, 99)
+            ask = rng.choice(["How old is {}?", "What is the age of {}?", "Tell me the age of {}."]).format(who)
+            arguments, response, answer = {"name": who}, str(age), f"{who} is {age} years old."
+        else:
+            a, b = rng.randint(100, 999), rng.randint(100, 999)
+            ask = rng.choice(["What is {} + {}?", "Add {} and {}.", "How much is {} + {}?"]).format(a, b)
+            arguments, response, answer = {"a": a, "b": b}, str(a + b), f"The sum is {a + b}."
+        if in_split(f"tool:{ask}", split):
+            break
+    names = [name]
+    if rng.random() < 0.35:
+        names.append(rng.choice([n for n in TOOLS if n != name]))
+        rng.shuffle(names)
+    thinking = rng.random() < 0.1
+    call = {"role": "assistant", "content": "", "tool_calls": [
+        {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}]}
+    if thinking:
+        call["reasoning"] = f"I need {name}."
+    messages = [user(ask), call]
+    task = "tool_call"
+    if rng.random() < 0.85:
+        messages += [{"role": "tool", "tool_call_id": "c1", "content": response},
+                     assistant(answer, "I have the response." if thinking else None)]
+        task = "tool_answer"
+    return Conversation(task, messages, tools=[TOOLS[n] for n in names], thinking=thinking)
+
+
+def tool_unneeded(rng, split):
+    """A tool is declared and not needed."""
+    turn = draw(rng.choice([chat_turn, product_turn, calendar_turn]), rng, split)
+    return Conversation("tool_unneeded", [user(turn.user), assistant(turn.answer)],
+                        tools=[TOOLS[rng.choice(list(TOOLS))]])
+
+
+def multi_turn(rng, split):
+    """Two to four turns: independent questions, or steps that go on from the last result."""
+    messages = []
+    if rng.random() < 0.4:
+        turn = draw(sum_turn, rng, split)
+        total = int(turn.answer)
+        messages = [user(turn.user), assistant(turn.answer)]
+        for _ in range(rng.randint(1, 3)):
+            step, minus = rng.randint(1, 9), rng.random() < 0.4
+            if minus and step > total:
+                minus = False
+            if minus:
+                total -= step
+                text = rng.choice([f"Take away {step}.", f"Subtract {step}.", f"Now take away {step}."])
+            else:
+                total += step
+                text = rng.choice([f"Add {step}.", f"Now add {step}.", f"Add {step} to that."])
+            messages += [user(vary(rng, text)), assistant(str(total))]
+        return Conversation("multi_turn", messages)
+    makers = [sum_turn, difference_turn, product_turn, sort_turn, count_turn, calendar_turn, chat_turn, fact_turn]
+    for _ in range(rng.randint(2, 4)):
+        turn = draw(rng.choice(makers), rng, split)
+        messages += [user(turn.user), assistant(turn.answer)]
+    thinking = rng.random() < 0.1
+    if thinking:
+        messages[-1]["reasoning"] = turn.thought
+    return Conversation("multi_turn", messages, thinking=thinking)
+
+
+BUILDERS = {
+    "sum": single("sum", sum_turn, 0.06),
+    "difference": single("difference", difference_turn, 0.06),
+    "product": single("product", product_turn, 0.05),
+    "three_terms": three_term,
+    "sort": single("sort", sort_turn, 0.06),
+    "count": single("count", count_turn, 0.10),
+    "facts_near": facts_near,
+    "facts_far": facts_far,
+    "calendar": single("calendar", calendar_turn, 0.08),
+    "system": system_prompt,
+    "tool": tool_use,
+    "tool_unneeded": tool_unneeded,
+    "chat": single("chat", chat_turn, 0.08),
+    "multi_turn": multi_turn,
+}
+
+# Shares of the training mixture in conversations.
+MIXTURE = {"sum": 11, "difference": 12, "product": 4, "three_terms": 8, "sort": 14, "count": 17, "facts_near": 16,
+           "facts_far": 6, "calendar": 8, "system": 6, "tool": 6, "tool_unneeded": 1, "chat": 4, "multi_turn": 8}
+
+
+def conversations(seed, split, mixture=None):
+    """Endless conversations of the mixture, the same for the same seed."""
+    rng = random.Random(f"{seed}:{split}")
+    mixture = mixture or MIXTURE
+    names, weights = list(mixture), list(mixture.values())
+    while True:
+        yield BUILDERS[rng.choices(names, weights)[0]](rng, split)
+
+
+# ---- the text -----------------------------------------------------------------------------------------------------
+
+QUOTE = '<|"|>'
+
+
+def argument(value):
+    """A value inside a tool call."""
+    return f"{QUOTE}{value}{QUOTE}" if isinstance(value, str) else str(value)
+
+
+def declaration(tool_data):
+    function = tool_data["function"]
+    properties = function["parameters"]["properties"]
+    fields = ",".join(
+        f"{key}:{{description:{QUOTE}{value['description']}{QUOTE},type:{QUOTE}{value['type'].upper()}{QUOTE}}}"
+        for key, value in sorted(properties.items()))
+    required = ",".join(f"{QUOTE}{key}{QUOTE}" for key in function["parameters"]["required"])
+    return (f"<|tool>declaration:{function['name']}{{description:{QUOTE}{function['description']}{QUOTE},"
+            f"parameters:{{properties:{{{fields}}},required:[{required}],type:{QUOTE}OBJECT{QUOTE}}}}}<tool|>")
+
+
+def segments(conversation):
+    """The conversation as a list of (text, learnt): joined, the text is what the template writes.
+
+    Learnt is what the model writes itself after a generation prompt: thoughts, calls, answers and the control token that
+    ends them. When the conversation thinks, earlier answers are shown without the thoughts that led to them, so only the
+    last turn is learnt there.
+    """
+    out = [("<bos>", False)]
+    messages = conversation.messages
+    has_system = messages[0]["role"] == "system"
+    if conversation.thinking or conversation.tools or has_system:
+        text = "<|turn>system\n" + ("<|think|>\n" if conversation.thinking else "")
+        if has_system:
+            text += messages[0]["content"]
+        out.append((text + "".join(map(declaration, conversation.tools)) + "<turn|>\n", False))
+    messages = messages[has_system:]
+    last_user = max(i for i, m in enumerate(messages) if m["role"] == "user")
+    previous = None
+    for i, message in enumerate(messages):
+        if message["role"] == "tool":
+            continue
+        if message["role"] == "user":
+            out.append((f"<|turn>user\n{message['content']}<turn|>\n", False))
+            previous = "user"
+            continue
+        learnt = i > last_user or not conversation.thinking
+        if previous != "assistant":
+            out.append(("<|turn>model\n", False))
+        if message.get("reasoning") and i > last_user:
+            opening = "<|channel>thought\n"
+            # After a tool response the generation prompt has opened the thought already.
+            out.append((opening, learnt and previous != "assistant"))
+            out.append((message["reasoning"] + "\n<channel|>", learnt))
+        answered = False
+        for call in message.get("tool_calls", ()):
+            function = call["function"]
+            fields = ",".join(f"{k}:{argument(v)}" for k, v in sorted(function["arguments"].items()))
+            out.append((f"<|tool_call>call:{function['name']}{{{fields}}}<tool_call|>", learnt))
+            if i + 1 < len(messages) and messages[i + 1]["role"] == "tool":
+                answered = True
+                out.append(("<|tool_response>", learnt))
+                out.append((f"response:{function['name']}{{value:{argument(messages[i + 1]['content'])}}}"
+                            "<tool_response|>", False))
+        if message.get("tool_calls"):
+            if not answered:
+                out.append(("<|tool_response>", learnt))
+        else:
+            out.append((message["content"] + "<turn|>", learnt))
+            out.append(("\n", False))
+        previous = "assistant"
+    return out
+
+
+def render(conversation):
+    return "".join(text for text, _ in segments(conversation))
+
+
+def prompt_and_answer(conversation):
+    """The text up to the last generation prompt, and what the model should write after it, its stop token included."""
+    parts = segments(conversation)
+    end = max(i for i, (_, learnt) in enumerate(parts) if learnt)
+    start = end
+    while parts[start - 1][1]:
+        start -= 1
+    return "".join(t for t, _ in parts[:start]), "".join(t for t, _ in parts[start:end + 1])

@@ -1,0 +1,92 @@
+#include "base/json.h"
+
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+
+namespace culet {
+namespace {
+
+// Where `offset` is in `text`, as "line L, column C".
+std::string LineAndColumn(std::string_view text, std::size_t offset) {
+  std::size_t line = 1;
+  std::size_t column = 1;
+  for (std::size_t i = 0; i < offset && i < text.size(); ++i) {
+    if (text[i] == '\n') {
+      ++line;
+      column = 1;
+    } else {
+      ++column;
+    }
+  }
+  return "line " + std::to_string(line) + ", column " + std::to_string(column);
+}
+
+template <typename JsonType>
+JsonType Parse(std::string_view text, const std::string& place) {
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const auto check = [&](int depth, typename JsonType::parse_event_t event, JsonType& value) {
+    using Event = typename JsonType::parse_event_t;
+    if (depth > kMaxJsonDepth) {
+      throw Error(ErrorKind::kCorrupt,
+                  place + ": JSON nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+    }
+    if (event == Event::object_start) {
+      keys.emplace_back();
+    } else if (event == Event::object_end) {
+      keys.pop_back();
+    } else if (event == Event::key) {
+      const std::string& key = value.template get_ref<const std::string&>();
+      if (!keys.back().insert(key).second) {
+        throw Error(ErrorKind::kCorrupt, place + ": the member " +
+                                             JsonExcerpt(Json(key)) +
+                                             " stands twice in one object; keep one of them");
+      }
+    }
+    return true;
+  };
+  try {
+    return JsonType::parse(text.begin(), text.end(), check);
+  } catch (const nlohmann::json::parse_error& error) {
+    const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
+    std::string what = error.what();
+    // The library's text: "[json.exception…] parse error at line 1, column 2: reason".
+    const std::size_t reason = what.find(": ");
+    throw Error(ErrorKind::kCorrupt,
+                place + ": not valid JSON at " + LineAndColumn(text, offset) +
+                    (reason == std::string::npos ? "" : what.substr(reason)));
+  }
+}
+
+}  // namespace
+
+Json ParseJson(std::string_view text, const std::string& place) { return Parse<Json>(text, place); }
+
+OrderedJson ParseOrderedJson(std::string_view text, const std::string& place) {
+  return Parse<OrderedJson>(text, place);
+}
+
+std::string JsonTypeName(const Json& value) {
+  switch (value.type()) {
+    case Json::value_t::null: return "null";
+    case Json::value_t::object: return "an object";
+    case Json::value_t::array: return "an array";
+    case Json::value_t::string: return "a string";
+    case Json::value_t::boolean: return "a boolean";
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned: return "an integer";
+    case Json::value_t::number_float: return "a number";
+    default: return "unknown";
+  }
+}
+
+std::string JsonExcerpt(const Json& value, std::size_t max_bytes) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() <= max_bytes) return text;
+  std::size_t end = max_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end) + "…";
+}
+
+}  // namespace culet

@@ -1,0 +1,62 @@
+// A fixed pool of threads that run one parallel loop at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <type_traits>
+
+namespace culet {
+
+// A reference to a callable; it does not own it and allocates nothing.
+template <typename Signature>
+class FunctionRef;
+
+template <typename Result, typename... Args>
+class FunctionRef<Result(Args...)> {
+ public:
+  template <typename F>
+  FunctionRef(F&& callable)  // NOLINT(google-explicit-constructor)
+      : object_(const_cast<void*>(static_cast<const void*>(&callable))),
+        call_([](void* object, Args... args) -> Result {
+          return (*static_cast<std::remove_reference_t<F>*>(object))(args...);
+        }) {}
+  Result operator()(Args... args) const { return call_(object_, args...); }
+
+ private:
+  void* object_;
+  Result (*call_)(void*, Args...);
+};
+
+// Threads: one caller at a time may be inside ParallelFor; the caller works too, so `threads` = 1
+// starts none. Workers spin for some microseconds after a loop, then sleep, so that an idle pool
+// burns no core. The body must not throw and must not call ParallelFor.
+class ThreadPool {
+ public:
+  // `threads` >= 1, the caller's included.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+
+  // Calls body(begin, end, thread) so that [0, count) is covered once by at most threads() contiguous
+  // shares, as even as `grain` allows: every share but the last is a multiple of `grain`. `thread` is
+  // 0 … threads()−1. Returns when all are done. Which share a thread gets depends on count, grain and
+  // threads() alone.
+  void ParallelFor(std::int64_t count, std::int64_t grain,
+                   FunctionRef<void(std::int64_t begin, std::int64_t end, int thread)> body);
+
+ private:
+  struct State;
+  void Worker(int thread);
+
+  int threads_;
+  std::unique_ptr<State> state_;
+};
+
+// Threads that pay on this machine: the CPUs that the process may run on.
+int DefaultThreads();
+
+}  // namespace culet

@@ -1,0 +1,61 @@
+// A model folder (or one .safetensors file beside its config) opened for use: config, every shard
+// mapped, and each tensor matched against the one table of tensors (tensor_table.h).
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checkpoint/config.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_table.h"
+
+namespace culet {
+
+class Checkpoint {
+ public:
+  // `path`: a folder with config.json and model.safetensors or model.safetensors.index.json, or a
+  // .safetensors file beside config.json. Every text tensor that the config asks for is there with
+  // the right shape and a dtype that culet computes with (f32, bf16, f16), and every tensor that is
+  // there has a row in the table, or Error names the one that does not. Reads headers only.
+  static Checkpoint Open(FileSystem& files, const std::filesystem::path& path,
+                         const std::vector<ConfigOverride>& overrides = {});
+
+  const ModelConfig& config() const { return config_; }
+  const std::filesystem::path& folder() const { return folder_; }
+
+  // By the name without the family prefix: "embed_tokens.weight", "layers.3.mlp.gate_proj.weight",
+  // "lm_head.weight". Throws Error(kInternal) if the table does not ask for it.
+  const TensorView& tensor(const std::string& name) const;
+  bool has_tensor(const std::string& name) const;
+
+  // True where the head is the embedding table: tied, or no lm_head.weight that differs.
+  bool head_is_embedding() const { return head_is_embedding_; }
+  // The dtype that most bytes of the text weights have: decides KV and operand precision.
+  DType main_dtype() const { return main_dtype_; }
+
+  // Every tensor in the files with what becomes of it, for `info`.
+  struct Listing {
+    std::string name;  // full name in the file
+    std::uint64_t bytes = 0;
+    std::uint64_t parameters = 0;
+    TensorUse use = TensorUse::kText;
+    std::string part;    // "embedding", "attention", "mlp", "experts", …
+    std::string reason;  // why it is unused; empty where it is used
+  };
+  const std::vector<Listing>& listings() const { return listings_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+ private:
+  ModelConfig config_;
+  std::filesystem::path folder_;
+  std::vector<SafetensorsFile> shards_;
+  std::map<std::string, TensorView> tensors_;  // text tensors by short name
+  std::vector<Listing> listings_;
+  std::vector<std::string> warnings_;
+  bool head_is_embedding_ = true;
+  DType main_dtype_ = DType::kF32;
+};
+
+}  // namespace culet
