@@ -1,0 +1,29 @@
+// Attention of a batch over the paged KV cache, and appending to that cache.
+// Source: transformers Gemma4TextAttention.
+//
+//   out[r,h] = Σ_s p(r,h,s) · V[s, h div (heads/kv_heads)]      s over visible(r) of the layer's kind
+//   p(r,h,·) = softmax( q[r,h] · K[s, h div (heads/kv_heads)] )  no 1/√head_dim: q and k are normed
+//
+//   q, out  [rows, heads, head_dim] f32        pages  [kv_heads, kPageTokens, head_dim] f32 or bf16
+//
+// Keys are summed in blocks at absolute positions (multiples of 256), partial results merged in rising
+// order: a row's result does not depend, bit for bit, on the other rows, on chunking or on threads.
+// q stays f32; K and V widen to f32.
+#pragma once
+
+#include "ops/context.h"
+#include "ops/types.h"
+
+namespace culet {
+
+void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const BatchPlan& plan,
+               int kind, View<float, 3> out);
+
+// Stores k, v [rows, kv_heads, head_dim] f32 at each row's position, rounded to the cache's dtype.
+void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, const KvLayer& cache,
+              const BatchPlan& plan, int kind);
+
+std::size_t AttentionScratchBytes(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+                                  std::int64_t max_positions, int threads);
+
+}  // namespace culet

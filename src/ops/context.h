@@ -1,0 +1,46 @@
+// Where ops run: threads, the kernels chosen for this CPU, and scratch memory.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "base/thread_pool.h"
+
+namespace culet {
+
+struct CpuKernels;  // ops/cpu/kernels.h
+
+// Threads: one op at a time.
+class Context {
+ public:
+  // The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level that
+  // the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it has.
+  explicit Context(int threads);
+  Context(int threads, CpuLevel level);
+  ~Context();
+
+  ThreadPool& pool() { return *pool_; }
+  CpuLevel level() const { return level_; }
+  const CpuKernels& kernels() const { return *kernels_; }
+
+  // Scratch that lives until the next call with a larger size; ops use it inside one call only.
+  // Reserve it for the largest batch before the first step, so that a step allocates nothing.
+  std::byte* Scratch(std::size_t bytes);
+  std::size_t scratch_bytes() const { return scratch_bytes_; }
+
+ private:
+  std::unique_ptr<ThreadPool> pool_;
+  CpuLevel level_;
+  const CpuKernels* kernels_;
+  std::unique_ptr<std::byte[]> scratch_storage_;
+  std::byte* scratch_ = nullptr;  // 64-byte aligned
+  std::size_t scratch_bytes_ = 0;
+};
+
+// Levels that this machine can run, from plain upwards.
+std::vector<CpuLevel> AvailableLevels();
+
+}  // namespace culet

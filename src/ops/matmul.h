@@ -1,0 +1,33 @@
+// Matrix products with weights.
+//
+//   out[r, n] = Σ_k x[r, k] · W[n, k]          x [rows, k] f32,  W [n, k],  out [rows, n] f32
+//
+// Precision (docs/precision.md): for bf16 weights x is rounded to bf16 (nearest, ties to even) first,
+// on every level; products and sums are f32 (the plain kernel sums in double). f32 and f16 weights
+// keep x in f32.
+// A row's result does not depend on the other rows of the call: bit for bit the same for 1 row and for
+// 512, for any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/context.h"
+#include "ops/types.h"
+
+namespace culet {
+
+// Throws Error(kInternal) where shapes do not fit. Threads: splits over n. Allocates nothing once
+// Context::Scratch has MatMulScratchBytes.
+void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2> out);
+
+// Several weights of one input in one go (q, k, v; gate, up): one conversion of x, one barrier.
+struct MatMulTarget {
+  Matrix w;
+  View<float, 2> out;
+};
+void MatMulMany(Context& ctx, View<const float, 2> x, std::span<const MatMulTarget> targets);
+
+std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols);
+
+}  // namespace culet
