@@ -1,38 +1,15 @@
-// The one family of errors. Below the front ends nothing prints and nothing exits: what a file, a
-// user or the network can cause throws Error; what only a bug of ours can cause is CULET_DCHECK.
+// The one family of errors, and checks of our own logic.
 //
-// A message names the place (file, field, tensor, option), what was found, what was expected and a
-// way out. See docs/architecture.md, decision 12.
+// Below the front ends nothing prints and nothing exits: what a file, a user or the network can cause
+// throws Error (culet/error.h); what only a bug of ours can cause is CULET_DCHECK. See
+// docs/architecture.md, decision 12.
 #pragma once
 
-#include <stdexcept>
 #include <string>
-#include <string_view>
+
+#include "culet/error.h"
 
 namespace culet {
-
-// What a front end needs to know to choose an exit code or an HTTP status.
-enum class ErrorKind {
-  kInvalidArgument,  // the caller asked for something that cannot be: option, request, prompt
-  kNotFound,         // a file, model or name that is not there
-  kCorrupt,          // a file that lies, is cut off or does not fit its neighbours
-  kUnsupported,      // well formed, but culet does not do it
-  kResource,         // memory, disk, context or queue that does not suffice
-  kIo,               // the system refused to read or write
-  kInternal,         // our own fault
-};
-
-// "invalid argument", "not found", …
-std::string_view ErrorKindName(ErrorKind kind);
-
-class Error : public std::runtime_error {
- public:
-  Error(ErrorKind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
-  ErrorKind kind() const { return kind_; }
-
- private:
-  ErrorKind kind_;
-};
 
 // Text of errno value `error_number`, for messages ("No space left on device").
 std::string ErrnoText(int error_number);

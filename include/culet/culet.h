@@ -1,0 +1,8 @@
+// culet: Gemma 4 on your own machine. The whole C++ interface.
+#pragma once
+
+#include "culet/error.h"
+#include "culet/generate.h"
+#include "culet/model.h"
+#include "culet/text.h"
+#include "culet/tools.h"

@@ -1,0 +1,105 @@
+// Answers: sessions that keep their KV, sampling, streaming.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "culet/export.h"
+#include "culet/model.h"
+#include "culet/text.h"
+
+namespace culet {
+
+// What is unset comes from the model's generation_config.json.
+struct GenerateOptions {
+  std::int64_t max_tokens = 0;               // 0: until the context is full
+  std::optional<double> temperature;         // 0: greedy
+  std::optional<std::int64_t> top_k;         // 0: off
+  std::optional<double> top_p;               // 1: off
+  std::optional<double> min_p;               // 0: off
+  std::optional<double> repetition_penalty;  // 1: off
+  std::optional<std::uint64_t> seed;         // unset: from the system's entropy
+  std::vector<std::string> stop;             // answer ends before any of these texts (content only)
+  int logprobs = 0;                          // alternatives a token, 0: none
+  bool ignore_stop_tokens = false;           // for measurements
+};
+
+enum class FinishReason { kStop, kLength, kToolCalls, kCancelled };
+CULET_EXPORT std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "tool_calls", "cancelled"
+
+struct TokenLogprob {
+  TokenId id = 0;
+  std::string text;
+  float logprob = 0;
+};
+struct StepLogprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> top;  // falling; of the distribution before sampling filters
+};
+
+struct GenerateEvent {
+  enum class Kind { kThinking, kContent, kToolCall };
+  Kind kind = Kind::kContent;
+  std::string text;      // thinking, content: the next piece
+  CalledTool call;       // tool call: whole
+};
+
+struct GenerateResult {
+  std::string text;
+  std::string thinking;
+  std::vector<CalledTool> tool_calls;
+  FinishReason finish_reason = FinishReason::kStop;
+  std::int64_t prompt_tokens = 0;
+  std::int64_t cached_tokens = 0;     // of them, taken from the session's KV
+  std::int64_t computed_tokens = 0;   // of them, computed by this call
+  std::int64_t completion_tokens = 0; // stop token included
+  double prefill_ms = 0;              // until the first token is chosen
+  double decode_ms = 0;               // the rest
+  std::uint64_t seed = 0;
+  std::uint64_t logits_hash = 0;      // FNV-1a over the bits of the last logits: for comparing builds
+  std::vector<TokenId> tokens;        // as generated, stop token included
+  std::vector<StepLogprobs> logprobs;
+};
+
+// One sequence with its KV. Threads: one caller at a time; one Session of a Model computes at a time.
+class CULET_EXPORT Session {
+ public:
+  // Takes one of the model's sequences; throws Error(kResource) where all are taken.
+  explicit Session(std::shared_ptr<Model> model);
+  ~Session();
+  Session(Session&&) noexcept;
+
+  // Computes what of `prompt` the session has not seen (the longest common beginning is kept), then
+  // samples until a stop. A prompt that does not fit the context throws Error(kResource) with the
+  // numbers. `on_event` may be empty. `should_stop` is asked before every step; true ends the answer
+  // with kCancelled, and the KV stays valid.
+  GenerateResult Generate(const Prompt& prompt, const GenerateOptions& options,
+                          const std::function<void(const GenerateEvent&)>& on_event = {},
+                          const std::function<bool()>& should_stop = {});
+
+  // Step by step. Append computes the tokens behind what is there and returns the logits of the last
+  // one [vocab] (valid until the next call).
+  std::span<const float> Append(std::span<const TokenId> tokens);
+  // Forgets everything from `position` on. Exact; positions whose pages were given back behind the
+  // window are computed again at the next Append (recomputed_tokens counts them).
+  void Rewind(std::int64_t position);
+  void Reset() { Rewind(0); }
+  // Keeps the pages that a later Rewind to the present position needs, within a memory limit.
+  void Pin();
+
+  std::span<const TokenId> tokens() const;  // what the KV stands for
+  std::int64_t recomputed_tokens() const;
+  Model& model() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culet

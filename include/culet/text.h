@@ -1,0 +1,84 @@
+// The text side of a model: tokenizer, chat template, output parser. Works from a folder that has no
+// weights. Messages, tools and calls are JSON in the form that OpenAI's and Hugging Face's tools use.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "culet/export.h"
+
+namespace culet {
+
+using TokenId = std::int32_t;
+
+// A tool that the model called. `arguments_json` is one JSON object, members in the order written.
+struct CalledTool {
+  std::string name;
+  std::string arguments_json;
+};
+
+struct ParsedAnswer {
+  std::string thinking;
+  std::string content;
+  std::vector<CalledTool> tool_calls;
+};
+
+// A prompt as tokens, with what is needed to read the answer.
+struct Prompt {
+  std::vector<TokenId> tokens;
+  bool starts_in_thought = false;  // the prompt ends inside the thinking channel
+};
+
+// Threads: const members may be called from several threads at once.
+class CULET_EXPORT TextProcessor {
+ public:
+  struct Options {
+    std::filesystem::path tokenizer;    // a tokenizer.json elsewhere; empty: the model's own
+    bool allow_control_tokens = false;  // message content may contain control tokens
+  };
+
+  // `path`: a model folder, or a file beside tokenizer.json. What a call needs and the folder lacks
+  // is named when it is called for, not before: a folder with only tokenizer.json will do for Encode.
+  static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path,
+                                             const Options& options);
+  static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path) {
+    return Open(path, Options());
+  }
+  ~TextProcessor();
+
+  // Ids exactly as tokenizer.json gives them; control tokens recognised, nothing added.
+  std::vector<TokenId> Encode(std::string_view text) const;
+  // The way back; control tokens are kept as text.
+  std::string Decode(std::span<const TokenId> ids) const;
+  std::int64_t vocab_size() const;
+
+  // `request_json`: {"messages": […], "tools": […], "enable_thinking", "preserve_thinking",
+  // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it stay
+  // text, unless allow_control_tokens.
+  std::string Render(std::string_view request_json, const std::string& place) const;
+  Prompt RenderTokens(std::string_view request_json, const std::string& place) const;
+  // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
+  Prompt RawPrompt(std::string_view text) const;
+
+  // False for base models: then Render throws and plain completion is what the model is for.
+  bool has_chat_template() const;
+  // What a user should know: the template differs from the published ones, …
+  std::vector<std::string> warnings() const;
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  TextProcessor();
+  std::unique_ptr<Impl> impl_;
+};
+
+// What a model wrote, control tokens as text.
+CULET_EXPORT ParsedAnswer ParseAnswer(std::string_view text, bool starts_in_thought);
+
+}  // namespace culet
