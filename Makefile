@@ -1,0 +1,102 @@
+# Every day's commands. `make help` lists them; the build itself is CMake's (CMakePresets.json).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# More -D options for CMake.
+CMAKE_FLAGS ?=
+# Tests to run: CTEST_FLAGS='-R text'.
+CTEST_FLAGS ?=
+# What `make demo` asks the model.
+PROMPT ?= What is 27 + 45?
+export PROMPT
+
+CCACHE := $(shell command -v ccache 2>/dev/null)
+configure = cmake --preset $(1) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache) $(CMAKE_FLAGS) $(2)
+compile = cmake --build build/$(1) -j $(JOBS)
+run_ctest = ctest --test-dir build/$(1) -j $(JOBS) --output-on-failure $(CTEST_FLAGS)
+
+# Gemma 4's published tokenizer and templates, where a folder named shared lies beside the checkout.
+# Without them the tests make a tokenizer of that size.
+beside := $(abspath $(CURDIR)/../shared/fixtures/published/gemma-4)
+ifeq ($(origin CULET_FIXTURES),undefined)
+ifneq ($(wildcard $(beside)/.),)
+export CULET_FIXTURES := $(beside)
+endif
+endif
+
+.PHONY: help
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build:  ## Installs what is missing and builds the command build/release/culet
+	@tools/install_deps.sh build
+	@# A folder that is configured with the tests stays so.
+	@$(call configure,release,$(if $(wildcard build/release/CMakeCache.txt),,-DCULET_TESTS=OFF)) 
+	@$(call compile,release) --target culet
+
+.PHONY: demo
+demo: build  ## Builds, then streams one answer of the bundled demo model: make demo PROMPT="…"
+	@printf '\n$$ build/release/culet run models/pebble "%s"\n' "$$PROMPT"
+	@build/release/culet run models/pebble "$$PROMPT"
+
+.PHONY: test
+test: python  ## The whole suite; installs what only tests need, once
+	@$(call configure,release,-DCULET_TESTS=ON)
+	@$(call compile,release)
+	@$(call run_ctest,release)
+
+.PHONY: test-asan
+test-asan: python  ## The suite under the address and undefined-behaviour sanitizers
+	@$(call configure,asan)
+	@$(call compile,asan)
+	@ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(call run_ctest,asan)
+
+.PHONY: test-tsan
+test-tsan: python  ## What uses threads, under the thread sanitizer
+	@$(call configure,tsan)
+	@$(call compile,tsan)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(call run_ctest,tsan) -L threads
+
+.PHONY: test-reference
+test-reference: python  ## Makes the goldens anew with transformers and torch, compares them, runs larger comparisons
+	@tools/test_reference.sh
+
+.PHONY: test-mutants
+test-mutants: python  ## Builds wrong variants of the engine and shows that the suite catches each
+	@tools/mutate.sh
+
+.PHONY: format
+format:  ## Formats the C++ sources in place
+	@tools/format.sh
+
+.PHONY: format-check
+format-check:  ## Says what `make format` would change
+	@tools/format.sh --check
+
+.PHONY: tidy
+tidy:  ## clang-tidy on what differs from the main branch: make tidy ALL=1 for every file
+	@tools/install_deps.sh tidy
+	@$(call configure,release,-DCULET_TESTS=ON) >/dev/null
+	@tools/tidy.sh $(if $(ALL),--all)
+
+.PHONY: bench
+bench:  ## Builds and runs the micro-benchmarks of the kernels, then `culet bench` on the demo model
+	@tools/install_deps.sh bench
+	@$(call configure,release,-DCULET_BENCH=ON)
+	@$(call compile,release)
+	@tools/bench.sh
+
+.PHONY: clean
+clean:  ## Removes build/ (the virtual environments stay)
+	@rm -rf build
+
+# The virtual environment that tests use, made once.
+.PHONY: python
+python:
+	@tools/install_deps.sh test
+	@tools/python_env.sh
