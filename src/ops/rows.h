@@ -40,7 +40,7 @@ void PleCombine(Context& ctx, View<const float, 2> projected, float projected_sc
 void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32_t> rows,
                 View<float, 2> out);
 
-// x = x ⊙ w · scale        w [n]
+// x = x ⊙ w · scale        w [n], or empty for none
 void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 2> x);
 
 // out = a + b
