@@ -101,7 +101,7 @@ def vary(rng, text):
     if rng.random() < 0.12:
         text = text[0].lower() + text[1:]
     if rng.random() < 0.12 and text[-1] in ".?":
-        text = text[:-1]
+        text = text[:-1].rstrip()
     return text
 
 
