@@ -14,20 +14,20 @@ ROPE = {
     FULL: {"rope_type": "proportional", "rope_theta": 1000000.0, "partial_rotary_factor": 0.25},
 }
 
-# Sizes are small so that a checkpoint takes about 100 kB, and chosen so that mistakes show:
-# sqrt(40) and sqrt(10) move by 0.19% when they are rounded to bf16, the two kinds of layer differ
-# in head_dim, and the window is shorter than the usual prompt of 24 tokens.
+# Sizes are small so that a checkpoint takes some 60 kB, and chosen so that mistakes show: sqrt(24)
+# and sqrt(6) move by 0.15% when they are rounded to bf16, the two kinds of layer differ in head_dim,
+# and the window is shorter than the usual prompt of 20 tokens.
 BASE = dict(
-    vocab_size=96,
-    hidden_size=40,
-    intermediate_size=32,
+    vocab_size=48,
+    hidden_size=24,
+    intermediate_size=16,
     num_attention_heads=4,
     num_key_value_heads=2,
-    head_dim=8,
-    global_head_dim=16,
+    head_dim=4,
+    global_head_dim=8,
     num_global_key_value_heads=None,
     attention_k_eq_v=False,
-    sliding_window=8,
+    sliding_window=6,
     rms_norm_eps=1e-6,
     final_logit_softcapping=30.0,
     num_kv_shared_layers=0,
@@ -52,7 +52,7 @@ class Case:
     conditional: bool = False  # text part of a multimodal checkpoint: prefix model.language_model.
     unified: bool = False  # model_type gemma4_unified*
     tie: bool = True
-    tokens: int = 24
+    tokens: int = 20
     dtype: str = "f32"  # what the tensors are stored in: f32, bf16, f16
     prompt_vocab: int = 0  # prompt ids stay below it; 0: vocab_size
     extra: tuple = ()  # of shared_kv, equal_head, other_head, head_only, norms_f32
@@ -60,6 +60,7 @@ class Case:
     file_top: dict = dataclasses.field(default_factory=dict)  # edits of the top of config.json
     towers: bool = False  # tiny vision and audio towers are in the file, to be ignored
     shard_bytes: int = 0
+    branch: float = 1.0  # scale of the post norms' weights; below 1 keeps a deep stack from chaos
     seed: int = 0
 
     def __post_init__(self):
@@ -88,7 +89,7 @@ def text(pattern, **changes):
 
 def e_text(pattern, shared, **changes):
     """E2B / E4B: per-layer embeddings, shared KV."""
-    values = dict(hidden_size_per_layer_input=10, num_kv_shared_layers=shared,
+    values = dict(hidden_size_per_layer_input=6, num_kv_shared_layers=shared,
                   num_key_value_heads=1)
     values.update(changes)
     return text(pattern, **values)

@@ -26,18 +26,20 @@ UNIFIED_VISION = dict(patch_size=2, mm_embed_dim=8, mm_posemb_size=4)
 UNIFIED_AUDIO = dict(audio_embed_dim=8)
 
 
-def random_tensor(seed, name, shape):
+def random_tensor(seed, name, shape, branch=1.0):
     """A weight whose values make every part of the model matter.
 
     Depends on the seed and on the tensor's name inside the text model only, so that a twin or
     another spelling of a case has the same numbers. Nothing is all ones: a forgotten or misplaced
-    norm weight, scalar or scale must show.
+    norm weight, scalar or scale must show. branch scales what each branch adds to the stream.
     """
     short = name.split("language_model.")[-1].removeprefix("model.")
     rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(short.encode())]))
     noise = rng.standard_normal(shape)
     if short.endswith("layer_scalar"):
-        value = rng.uniform(0.5, 1.2, shape)
+        # Mean square about 1: much below, a deep stack turns chaotic and even float32 noise grows
+        # to whole logits.
+        value = rng.uniform(0.7, 1.3, shape)
     elif short.endswith("router.per_expert_scale"):
         value = rng.uniform(0.5, 1.5, shape)
     elif short.endswith("router.scale"):
@@ -45,12 +47,15 @@ def random_tensor(seed, name, shape):
     elif short.endswith("router.proj.weight"):
         value = 1.5 * noise
     elif short.endswith(("q_norm.weight", "k_norm.weight")):
-        # Scores have no 1/sqrt(head_dim): weights near (6 / head_dim)^(1/4) give them a spread of
-        # about 2.5 at any head_dim, so that no softmax is one-hot.
-        value = (6.0 / shape[0]) ** 0.25 * (1.0 + 0.3 * noise)
+        # Scores have no 1/sqrt(head_dim): weights near (3 / head_dim)^(1/4) give them a spread of
+        # about 1.7 at any head_dim, so that no softmax is one-hot.
+        value = (3.0 / shape[0]) ** 0.25 * (1.0 + 0.3 * noise)
     elif short == "norm.weight":
-        # 5: logits reach about 20, where the soft cap of 30 bends them.
-        value = 5.0 * (1.0 + 0.3 * noise)
+        # 5: logits reach about 20, where the soft cap of 30 bends them. The signs are random: with
+        # tied embeddings a token would otherwise mostly predict itself, and greedy ids be constant.
+        value = 5.0 * rng.choice([-1.0, 1.0], shape) * (1.0 + 0.3 * noise)
+    elif ".post_" in short:
+        value = branch * (1.0 + 0.3 * noise)
     elif "norm" in short:
         value = 1.0 + 0.3 * noise
     elif short in ("embed_tokens.weight", "lm_head.weight"):
@@ -88,7 +93,7 @@ def build_model(case):
         for name, tensor in model.state_dict().items():
             if case.tie and name == "lm_head.weight":
                 continue
-            tensor.copy_(random_tensor(case.seed, name, tuple(tensor.shape)))
+            tensor.copy_(random_tensor(case.seed, name, tuple(tensor.shape), case.branch))
     return model.eval()
 
 

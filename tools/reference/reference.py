@@ -13,14 +13,15 @@ def bf16(value):
     return float(torch.tensor(value, dtype=torch.float32).to(torch.bfloat16))
 
 
-def load(folder, dtype, attention):
+def load(folder, dtype, attention, **options):
     """AutoModelForCausalLM picks the conditional class where the file is of that kind.
 
     Gemma4ForCausalLM on a conditional checkpoint would leave every weight random without an error,
     hence the check of the loading report.
     """
     model, report = transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation=attention, output_loading_info=True)
+        folder, dtype=dtype, attn_implementation=attention, output_loading_info=True,
+        **options)
     for kind, names in report.items():
         if names:
             raise RuntimeError(f"{folder}: transformers reports {kind}: {sorted(names)[:5]}")
@@ -46,7 +47,8 @@ def round_embed_scales(model):
 
 
 def load_f32(folder, stored):
-    model = load(folder, torch.float32, "eager")
+    # The grouped kernel for experts refuses widths that are no multiple of 16 bytes.
+    model = load(folder, torch.float32, "eager", experts_implementation="eager")
     if stored == "bf16":
         round_embed_scales(model)
     return model

@@ -8,8 +8,9 @@ import os
 
 import torch
 import transformers
-from safetensors.torch import save_file
 from transformers.models.gemma4 import modeling_gemma4
+
+import golden_file
 
 POSITIONS = (0, 1, 2, 511, 512, 1023, 4097, 32767, 65537, 131071, 200003, 262143)
 
@@ -28,8 +29,8 @@ def write(folder):
         tensors[f"{kind}.cos"] = cos[0].contiguous()
         tensors[f"{kind}.sin"] = sin[0].contiguous()
     os.makedirs(folder, exist_ok=True)
-    save_file(tensors, os.path.join(folder, "rope.safetensors"),
-              metadata={"description": "published rope of Gemma 4: head_dim 256 sliding, theta 1e4; "
-                                       "512 full, proportional 0.25, theta 1e6",
-                        "transformers": transformers.__version__,
-                        "torch": torch.__version__.split("+")[0]})
+    golden_file.save(tensors, os.path.join(folder, "rope.safetensors"),
+                     {"description": "published rope of Gemma 4: head_dim 256 sliding, theta 1e4; "
+                                     "512 full, proportional 0.25, theta 1e6",
+                      "transformers": transformers.__version__,
+                      "torch": torch.__version__.split("+")[0]})
