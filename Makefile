@@ -81,7 +81,6 @@ format-check:  ## Says what `make format` would change
 .PHONY: tidy
 tidy:  ## clang-tidy on what differs from the main branch: make tidy ALL=1 for every file
 	@tools/install_deps.sh tidy
-	@$(call configure,release,-DCULET_TESTS=ON) >/dev/null
 	@tools/tidy.sh $(if $(ALL),--all)
 
 .PHONY: bench

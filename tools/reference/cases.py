@@ -145,6 +145,9 @@ def file_cases():
                text("SSSSSFF"), file_text={"layer_types": DROP})
     yield Case("last_layer_forced_full", "odd", "the file says that the last layer is sliding",
                text("SFSF"), file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
+    yield Case("last_layer_forced_full_same_head_dim", "odd", "the same where leaving it sliding is "
+               "no shape error", text("SFSF", global_head_dim=4),
+               file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
     yield Case("layers_off_pattern", "odd", "kinds of layers in no regular order",
                e_text("FSFFSF", 2))
     yield Case("rope_parameters_absent", "odd", "rope_parameters absent: the usual two",
