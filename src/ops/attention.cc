@@ -1,0 +1,418 @@
+// Attention and appending to the cache: checks, tiles of queries, and work over threads. The sums are
+// in the kernels (ops/cpu/kernels.h): partial states of 256-key blocks, joined in rising order.
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+
+#include "ops/cpu/kernels.h"
+#include "ops/shapes.h"
+
+namespace culet {
+namespace {
+
+// Queries (rows × query heads of one kv head) that share one pass over the keys. 48 queries of 512
+// f32 are 96 KB, as are their outputs: both stay in the second-level cache beside a page.
+constexpr std::int64_t kTileQueries = 48;
+// Items a thread gets between two joins where the keys of one tile are split over threads.
+constexpr std::int64_t kWaveItems = 8;
+
+std::int64_t TileRows(std::int64_t group) {
+  return std::max<std::int64_t>(1, kTileQueries / group);
+}
+
+// Scratch: row tiles, one work area a thread, and the partial states of a wave.
+struct Layout {
+  std::size_t tiles;       // [rows + 1] i32: first row of each tile
+  std::size_t states;      // [rows · heads · 2] f32: max and sum of each query
+  std::size_t areas;       // [threads] areas
+  std::size_t partials;    // [threads · kWaveItems] partial states
+  std::size_t area_bytes;  // q, scores, ranges and one partial state
+  std::size_t partial_bytes;
+  std::size_t bytes;
+};
+
+std::size_t FloatBytes(std::int64_t count) {
+  return AlignUp(static_cast<std::size_t>(count) * sizeof(float));
+}
+
+Layout MakeLayout(std::int64_t rows, std::int64_t heads, std::int64_t group,
+                  std::int64_t head_dim, int threads) {
+  const std::int64_t stride = RoundUp(head_dim, 16);
+  const std::int64_t queries = std::min(TileRows(group), rows) * group;
+  Layout layout{};
+  layout.partial_bytes = 2 * FloatBytes(queries) + FloatBytes(queries * stride);
+  layout.area_bytes = FloatBytes(queries * stride) + FloatBytes(queries * kBlockKeys) +
+                      AlignUp(static_cast<std::size_t>(queries) * sizeof(KeyRange)) +
+                      layout.partial_bytes;
+  layout.tiles = 0;
+  layout.states = FloatBytes(rows + 1);
+  layout.areas = layout.states + FloatBytes(rows * heads * 2);
+  layout.partials = layout.areas + layout.area_bytes * static_cast<std::size_t>(threads);
+  layout.bytes = layout.partials +
+                 layout.partial_bytes * static_cast<std::size_t>(threads * kWaveItems);
+  return layout;
+}
+
+struct Partial {
+  float* max;  // [queries]
+  float* sum;  // [queries]
+  float* out;  // [queries, stride]
+};
+
+Partial PartialAt(std::byte* at, std::int64_t queries) {
+  const std::size_t vector = FloatBytes(queries);
+  return {reinterpret_cast<float*>(at), reinterpret_cast<float*>(at + vector),
+          reinterpret_cast<float*>(at + 2 * vector)};
+}
+
+// One call's constants.
+struct Job {
+  Context& ctx;
+  const View<const float, 3>& q;
+  const KvLayer& cache;
+  const BatchPlan& plan;
+  const KindPlan& kind;
+  const View<float, 3>& out;
+  std::int64_t group;
+  std::int64_t stride;
+  std::int64_t tile_queries;  // most queries of a tile
+  Layout layout;
+  std::byte* scratch;
+
+  const std::int32_t* tiles() const {
+    return reinterpret_cast<const std::int32_t*>(scratch + layout.tiles);
+  }
+  float* state(std::int64_t row, std::int64_t head) const {
+    return reinterpret_cast<float*>(scratch + layout.states) + (row * q.extent(1) + head) * 2;
+  }
+};
+
+// Rows [begin, end) of one sequence, for one kv head, and the blocks that they see.
+struct Tile {
+  std::int64_t begin;
+  std::int64_t end;
+  std::int64_t kv_head;
+  std::int64_t first_block;
+  std::int64_t end_block;
+};
+
+Tile TileAt(const Job& job, std::int64_t index) {
+  const std::int64_t kv_heads = job.cache.kv_heads;
+  Tile tile{job.tiles()[index / kv_heads], job.tiles()[index / kv_heads + 1], index % kv_heads, 0,
+            0};
+  std::int64_t first = std::numeric_limits<std::int64_t>::max();
+  std::int64_t last = 0;
+  for (std::int64_t row = tile.begin; row < tile.end; ++row) {
+    first = std::min<std::int64_t>(first, job.kind.visible[row].begin);
+    last = std::max<std::int64_t>(last, job.kind.visible[row].end);
+  }
+  tile.first_block = first / kBlockKeys;
+  tile.end_block = (last + kBlockKeys - 1) / kBlockKeys;
+  return tile;
+}
+
+// Brings the tile's queries side by side, padded with zeros.
+void PackQueries(const Job& job, const Tile& tile, float* packed) {
+  const std::int64_t head_dim = job.cache.head_dim;
+  for (std::int64_t row = tile.begin; row < tile.end; ++row) {
+    for (std::int64_t g = 0; g < job.group; ++g) {
+      const float* source = job.q.row(row) + (tile.kv_head * job.group + g) * job.q.stride(1);
+      std::memcpy(packed, source, static_cast<std::size_t>(head_dim) * sizeof(float));
+      std::fill(packed + head_dim, packed + job.stride, 0.0f);
+      packed += job.stride;
+    }
+  }
+}
+
+struct Area {
+  float* q;
+  float* scores;
+  KeyRange* ranges;
+  std::byte* partial;
+};
+
+Area AreaAt(const Job& job, int thread) {
+  std::byte* at =
+      job.scratch + job.layout.areas + job.layout.area_bytes * static_cast<std::size_t>(thread);
+  Area area{};
+  area.q = reinterpret_cast<float*>(at);
+  at += FloatBytes(job.tile_queries * job.stride);
+  area.scores = reinterpret_cast<float*>(at);
+  at += FloatBytes(job.tile_queries * kBlockKeys);
+  area.ranges = reinterpret_cast<KeyRange*>(at);
+  at += AlignUp(static_cast<std::size_t>(job.tile_queries) * sizeof(KeyRange));
+  area.partial = at;
+  return area;
+}
+
+// The partial state of `block` for the tile, whose queries lie in area.q.
+void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& area,
+              const Partial& partial) {
+  const std::int64_t head_dim = job.cache.head_dim;
+  const std::int64_t block_begin = block * kBlockKeys;
+  AttentionBlockArgs args;
+  args.queries = (tile.end - tile.begin) * job.group;
+  args.head_dim = head_dim;
+  args.stride = job.stride;
+  args.q = area.q;
+  args.range = area.ranges;
+  args.dtype = job.cache.dtype;
+  args.scores = area.scores;
+  args.max = partial.max;
+  args.sum = partial.sum;
+  args.out = partial.out;
+  bool seen[kBlockPages] = {};
+  KeyRange* range = area.ranges;
+  for (std::int64_t row = tile.begin; row < tile.end; ++row) {
+    const KeyRange visible = job.kind.visible[row];
+    KeyRange local;
+    local.begin = static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(visible.begin - block_begin, 0, kBlockKeys));
+    local.end = static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(visible.end - block_begin, local.begin, kBlockKeys));
+    for (std::int64_t g = 0; g < job.group; ++g) *range++ = local;
+    if (local.begin == local.end) continue;
+    for (std::int64_t page = local.begin / kPageTokens; page * kPageTokens < local.end; ++page) {
+      seen[page] = true;
+    }
+  }
+  const std::int32_t* table =
+      job.kind.page_tables.data() + job.plan.sequences[tile.begin] * job.kind.table_stride;
+  for (std::int64_t page = 0; page < kBlockPages; ++page) {
+    if (!seen[page]) continue;
+    const std::int64_t id = table[block_begin / kPageTokens + page];
+    CULET_DCHECK(id >= 0);
+    const std::size_t offset = static_cast<std::size_t>(
+                                   (id * job.cache.kv_heads + tile.kv_head) * kPageTokens) *
+                               static_cast<std::size_t>(head_dim) * DTypeBytes(job.cache.dtype);
+    args.k_page[page] = static_cast<const std::byte*>(job.cache.k) + offset;
+    args.v_page[page] = static_cast<const std::byte*>(job.cache.v) + offset;
+  }
+  job.ctx.kernels().attention_block(args);
+}
+
+// body(query of the tile, row, head) over queries [begin, end).
+template <typename Body>
+void OverQueries(const Job& job, const Tile& tile, Body body) {
+  std::int64_t query = 0;
+  for (std::int64_t row = tile.begin; row < tile.end; ++row) {
+    for (std::int64_t g = 0; g < job.group; ++g) {
+      body(query++, row, tile.kv_head * job.group + g);
+    }
+  }
+}
+
+float* OutAt(const Job& job, std::int64_t row, std::int64_t head) {
+  return job.out.row(row) + head * job.out.stride(1);
+}
+
+void Begin(const Job& job, const Tile& tile) {
+  OverQueries(job, tile, [&](std::int64_t, std::int64_t row, std::int64_t head) {
+    float* state = job.state(row, head);
+    state[0] = -std::numeric_limits<float>::infinity();
+    state[1] = 0.0f;
+    std::fill_n(OutAt(job, row, head), job.cache.head_dim, 0.0f);
+  });
+}
+
+void Join(const Job& job, const Tile& tile, const Partial& partial) {
+  OverQueries(job, tile, [&](std::int64_t query, std::int64_t row, std::int64_t head) {
+    float* state = job.state(row, head);
+    job.ctx.kernels().attention_merge(state, state + 1, OutAt(job, row, head), partial.max[query],
+                                      partial.sum[query], partial.out + query * job.stride,
+                                      job.cache.head_dim);
+  });
+}
+
+void End(const Job& job, const Tile& tile) {
+  OverQueries(job, tile, [&](std::int64_t, std::int64_t row, std::int64_t head) {
+    const float inverse = 1.0f / job.state(row, head)[1];
+    float* out = OutAt(job, row, head);
+    for (std::int64_t i = 0; i < job.cache.head_dim; ++i) out[i] *= inverse;
+  });
+}
+
+// Tiles dealt to threads one by one: causal tiles differ much in work, and who computes a tile does
+// not show in its result.
+void RunWholeTiles(const Job& job, std::int64_t tiles) {
+  std::atomic<std::int64_t> next{0};
+  const int threads = job.ctx.pool().threads();
+  job.ctx.pool().ParallelFor(threads, 1, [&](std::int64_t, std::int64_t, int thread) {
+    const Area area = AreaAt(job, thread);
+    const Partial partial = PartialAt(area.partial, job.tile_queries);
+    for (;;) {
+      // From the end: the last tiles of a prompt are the longest.
+      const std::int64_t index = tiles - 1 - next.fetch_add(1, std::memory_order_relaxed);
+      if (index < 0) return;
+      const Tile tile = TileAt(job, index);
+      PackQueries(job, tile, area.q);
+      Begin(job, tile);
+      for (std::int64_t block = tile.first_block; block < tile.end_block; ++block) {
+        RunBlock(job, tile, block, area, partial);
+        Join(job, tile, partial);
+      }
+      End(job, tile);
+    }
+  });
+}
+
+// Few tiles: the blocks of a tile go to all threads, a wave at a time, and are joined between waves.
+void RunSplitTiles(const Job& job, std::int64_t tiles) {
+  const int threads = job.ctx.pool().threads();
+  const std::int64_t wave = threads * kWaveItems;
+  const auto partial_at = [&](std::int64_t item) {
+    return PartialAt(
+        job.scratch + job.layout.partials + job.layout.partial_bytes * static_cast<std::size_t>(item),
+        job.tile_queries);
+  };
+  for (std::int64_t index = 0; index < tiles; ++index) {
+    const Tile tile = TileAt(job, index);
+    Begin(job, tile);
+    for (std::int64_t first = tile.first_block; first < tile.end_block; first += wave) {
+      const std::int64_t count = std::min(wave, tile.end_block - first);
+      job.ctx.pool().ParallelFor(
+          count, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+            const Area area = AreaAt(job, thread);
+            PackQueries(job, tile, area.q);
+            for (std::int64_t item = begin; item < end; ++item) {
+              RunBlock(job, tile, first + item, area, partial_at(item));
+            }
+          });
+      for (std::int64_t item = 0; item < count; ++item) Join(job, tile, partial_at(item));
+    }
+    End(job, tile);
+  }
+}
+
+void CheckCache(const char* op, const KvLayer& cache) {
+  if (cache.dtype != DType::kF32 && cache.dtype != DType::kBF16) {
+    ThrowShape(std::string(op) + ": a cache of " + std::string(DTypeName(cache.dtype)) +
+               "; culet keeps F32 and BF16");
+  }
+}
+
+void CheckPlan(const char* op, const BatchPlan& plan, std::int64_t rows) {
+  if (plan.rows != rows || static_cast<std::int64_t>(plan.positions.size()) < rows ||
+      static_cast<std::int64_t>(plan.sequences.size()) < rows) {
+    ThrowShape(std::string(op) + ": a plan of " + std::to_string(plan.rows) + " rows for " +
+               std::to_string(rows));
+  }
+}
+
+// The page of `position`; throws where it was given back or never was.
+std::int64_t PageOf(const char* op, const KindPlan& kind, std::int64_t sequence,
+                    std::int64_t position) {
+  const std::int64_t index = sequence * kind.table_stride + position / kPageTokens;
+  const bool inside = position >= 0 && position / kPageTokens < kind.table_stride &&
+                      index < static_cast<std::int64_t>(kind.page_tables.size());
+  if (!inside || kind.page_tables[static_cast<std::size_t>(index)] < 0) {
+    ThrowShape(std::string(op) + ": position " + std::to_string(position) + " of sequence " +
+               std::to_string(sequence) + " has no page");
+  }
+  return kind.page_tables[static_cast<std::size_t>(index)];
+}
+
+}  // namespace
+
+void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const BatchPlan& plan,
+               int kind_index, View<float, 3> out) {
+  const std::int64_t rows = q.extent(0);
+  const std::int64_t heads = q.extent(1);
+  if (q.extents() != out.extents() || q.extent(2) != cache.head_dim || cache.kv_heads < 1 ||
+      heads % cache.kv_heads != 0) {
+    ThrowShape("Attention: q " + ShapeText(q) + " does not fit out " + ShapeText(out) +
+               " and a cache of " + std::to_string(cache.kv_heads) + " heads of " +
+               std::to_string(cache.head_dim));
+  }
+  CheckCache("Attention", cache);
+  CheckPlan("Attention", plan, rows);
+  CheckContiguous("Attention", "q", q);
+  CheckContiguous("Attention", "out", out);
+  if (rows == 0) return;
+  const KindPlan& kind = plan.kind(kind_index);
+  if (static_cast<std::int64_t>(kind.visible.size()) < rows) {
+    ThrowShape("Attention: " + std::to_string(kind.visible.size()) + " key ranges for " +
+               std::to_string(rows) + " rows");
+  }
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const KeyRange range = kind.visible[static_cast<std::size_t>(row)];
+    if (range.begin < 0 || range.begin >= range.end) {
+      ThrowShape("Attention: row " + std::to_string(row) + " sees no key: [" +
+                 std::to_string(range.begin) + ", " + std::to_string(range.end) + ")");
+    }
+    const std::int64_t sequence = plan.sequences[static_cast<std::size_t>(row)];
+    for (std::int64_t page = range.begin / kPageTokens; page * kPageTokens < range.end; ++page) {
+      PageOf("Attention", kind, sequence, page * kPageTokens);
+    }
+  }
+
+  const std::int64_t group = heads / cache.kv_heads;
+  Job job{ctx,   q, cache, plan, kind, out, group, RoundUp(cache.head_dim, 16),
+          std::min(TileRows(group), rows) * group,
+          MakeLayout(rows, heads, group, cache.head_dim, ctx.pool().threads()), nullptr};
+  job.scratch = ctx.Scratch(job.layout.bytes);
+  auto* tiles = reinterpret_cast<std::int32_t*>(job.scratch + job.layout.tiles);
+  std::int64_t count = 0;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const bool joins = row > 0 && row - tiles[count - 1] < TileRows(group) &&
+                       plan.sequences[static_cast<std::size_t>(row)] ==
+                           plan.sequences[static_cast<std::size_t>(row - 1)];
+    if (!joins) tiles[count++] = static_cast<std::int32_t>(row);
+  }
+  tiles[count] = static_cast<std::int32_t>(rows);
+  if (count * cache.kv_heads >= ctx.pool().threads()) {
+    RunWholeTiles(job, count * cache.kv_heads);
+  } else {
+    RunSplitTiles(job, count * cache.kv_heads);
+  }
+}
+
+void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, const KvLayer& cache,
+              const BatchPlan& plan, int kind_index) {
+  const std::int64_t rows = k.extent(0);
+  if (k.extents() != v.extents() || k.extent(1) != cache.kv_heads ||
+      k.extent(2) != cache.head_dim) {
+    ThrowShape("AppendKv: k " + ShapeText(k) + " and v " + ShapeText(v) +
+               " do not fit a cache of " + std::to_string(cache.kv_heads) + " heads of " +
+               std::to_string(cache.head_dim));
+  }
+  CheckCache("AppendKv", cache);
+  CheckPlan("AppendKv", plan, rows);
+  CheckContiguous("AppendKv", "k", k);
+  CheckContiguous("AppendKv", "v", v);
+  const KindPlan& kind = plan.kind(kind_index);
+  const std::size_t element = DTypeBytes(cache.dtype);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t position = plan.positions[static_cast<std::size_t>(row)];
+    const std::int64_t page =
+        PageOf("AppendKv", kind, plan.sequences[static_cast<std::size_t>(row)], position);
+    for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
+      const std::size_t slot = static_cast<std::size_t>(
+          (page * cache.kv_heads + head) * kPageTokens + position % kPageTokens);
+      const std::size_t offset = slot * static_cast<std::size_t>(cache.head_dim) * element;
+      ctx.kernels().narrow(k.row(row) + head * k.stride(1), cache.dtype,
+                           static_cast<std::byte*>(cache.k) + offset, cache.head_dim);
+      ctx.kernels().narrow(v.row(row) + head * v.stride(1), cache.dtype,
+                           static_cast<std::byte*>(cache.v) + offset, cache.head_dim);
+    }
+  }
+}
+
+std::size_t AttentionScratchBytes(std::int64_t rows, std::int64_t heads, std::int64_t head_dim,
+                                  std::int64_t max_positions, int threads) {
+  (void)max_positions;  // blocks are joined a wave at a time, so that long contexts need no more
+  // The number of kv heads is not known here, and padding to whole tiles makes the need rise and
+  // fall with the group: the largest over all groups.
+  std::size_t most = 0;
+  for (std::int64_t group = 1; group <= heads; ++group) {
+    if (heads % group == 0) {
+      most = std::max(most, MakeLayout(rows, heads, group, head_dim, threads).bytes);
+    }
+  }
+  return most;
+}
+
+}  // namespace culet

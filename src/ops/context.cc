@@ -1,0 +1,83 @@
+#include "ops/context.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "ops/cpu/kernels.h"
+
+namespace culet {
+namespace {
+
+std::string LevelList() {
+  std::string list;
+  for (const CpuLevel level : AvailableLevels()) {
+    if (!list.empty()) list += ", ";
+    list += CpuLevelName(level);
+  }
+  return list;
+}
+
+// Throws where the machine, or culet, lacks `level`.
+CpuLevel Checked(CpuLevel level, const std::string& place) {
+  const std::string name(CpuLevelName(level));
+  if (level > DetectCpuLevel()) {
+    throw Error(ErrorKind::kInvalidArgument, place + " asks for kernels of level \"" + name +
+                                                 "\"; this CPU (" + CpuModelName() + ") has " +
+                                                 LevelList() + ". Choose one of these.");
+  }
+  if (level > HighestBuiltLevel()) {
+    throw Error(ErrorKind::kInvalidArgument, place + " asks for kernels of level \"" + name +
+                                                 "\", which culet does not have yet; here it has " +
+                                                 LevelList() + ". Choose one of these.");
+  }
+  return level;
+}
+
+CpuLevel ChosenLevel() {
+  const char* forced = std::getenv("CULET_CPU");
+  if (forced == nullptr || *forced == '\0') return AvailableLevels().back();
+  const std::optional<CpuLevel> level = CpuLevelFromName(forced);
+  if (!level) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "CULET_CPU is \"" + std::string(forced) +
+                    "\"; culet knows plain, avx2, avx512, avx512bf16 and amx, and this machine has " +
+                    LevelList() + ".");
+  }
+  return Checked(*level, "CULET_CPU");
+}
+
+constexpr std::size_t kAlignment = 64;
+
+}  // namespace
+
+std::vector<CpuLevel> AvailableLevels() {
+  const CpuLevel highest = std::min(DetectCpuLevel(), HighestBuiltLevel());
+  std::vector<CpuLevel> levels;
+  for (int index = 0; index <= static_cast<int>(highest); ++index) {
+    levels.push_back(static_cast<CpuLevel>(index));
+  }
+  return levels;
+}
+
+Context::Context(int threads) : Context(threads, ChosenLevel()) {}
+
+Context::Context(int threads, CpuLevel level)
+    : level_(Checked(level, "the caller")), kernels_(&KernelsOf(level)) {
+  pool_ = std::make_unique<ThreadPool>(threads);
+}
+
+Context::~Context() = default;
+
+std::byte* Context::Scratch(std::size_t bytes) {
+  if (bytes > scratch_bytes_) {
+    scratch_storage_.reset();  // before the new one: both together may not fit
+    scratch_storage_ = std::make_unique_for_overwrite<std::byte[]>(bytes + kAlignment);
+    const auto address = reinterpret_cast<std::uintptr_t>(scratch_storage_.get());
+    scratch_ = scratch_storage_.get() + (kAlignment - address % kAlignment) % kAlignment;
+    scratch_bytes_ = bytes;
+  }
+  return scratch_;
+}
+
+}  // namespace culet

@@ -1,0 +1,106 @@
+// The table of CPU kernels. One table a level, filled upward from plain: a level that has no kernel of
+// its own for an op keeps the one below. Ops check shapes and split work over threads; kernels get
+// raw pointers that already fit, and neither allocate, throw nor know of threads.
+//
+// To add a kernel: a file in ops/cpu/<level>/, a line in that level's Fill function (table.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu_features.h"
+#include "base/dtype.h"
+#include "ops/types.h"
+
+namespace culet {
+
+// One row of the table: the function and the level that it was written for.
+template <typename Fn>
+struct Kernel {
+  Fn* run = nullptr;
+  CpuLevel level = CpuLevel::kPlain;
+  template <typename... Args>
+  void operator()(Args... args) const {
+    run(args...);
+  }
+};
+
+// Product with one weight format. `pack` brings x [rows, k] into the form that `run` reads (its layout
+// is the kernel's own business and may depend on `rows`); weights that share `pack` share the operand.
+struct MatMulKernel {
+  CpuLevel level = CpuLevel::kPlain;
+  std::int64_t pack_rows = 1;  // `pack` takes shares that begin at multiples of this
+  std::size_t (*operand_bytes)(std::int64_t rows, std::int64_t k) = nullptr;
+  // Rows [begin, end) of x, x_stride in elements.
+  void (*pack)(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+               std::int64_t begin, std::int64_t end, std::byte* operand) = nullptr;
+  // out[0 … rows, begin … end); w is the weight's first element, [n, k] dense.
+  void (*run)(const std::byte* operand, std::int64_t rows, std::int64_t k, const void* w,
+              std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) = nullptr;
+};
+
+// Keys are summed in blocks of this many positions, at multiples of it.
+inline constexpr std::int64_t kBlockKeys = 256;
+inline constexpr std::int64_t kBlockPages = kBlockKeys / kPageTokens;
+
+// One block of keys for a tile of queries that share a kv head.
+struct AttentionBlockArgs {
+  std::int64_t queries = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t stride = 0;  // of q and out, in elements: head_dim rounded up to 16
+  const float* q = nullptr;             // [queries, stride], zero beyond head_dim
+  const KeyRange* range = nullptr;      // [queries], within the block: 0 … kBlockKeys; may be empty
+  DType dtype = DType::kF32;            // of the pages
+  const void* k_page[kBlockPages] = {};  // [kPageTokens, head_dim] each; null where no query looks
+  const void* v_page[kBlockPages] = {};
+  float* scores = nullptr;  // scratch [queries, kBlockKeys]
+  // The partial state: largest score (−∞ where the range is empty), Σ e^(s − max), Σ e^(s − max)·V.
+  float* max = nullptr;  // [queries]
+  float* sum = nullptr;  // [queries]
+  float* out = nullptr;  // [queries, stride]
+};
+
+struct CpuKernels {
+  CpuLevel level = CpuLevel::kPlain;
+
+  MatMulKernel matmul_f32;
+  MatMulKernel matmul_bf16;
+  MatMulKernel matmul_f16;
+
+  Kernel<void(const AttentionBlockArgs& args)> attention_block;
+  // (max, sum, out) joined with the partial state of the next block.      out, block_out [n]
+  Kernel<void(float* max, float* sum, float* out, float block_max, float block_sum,
+              const float* block_out, std::int64_t n)>
+      attention_merge;
+
+  // Rows; `n` elements each. `w`, `cos` and `sin` may be null.
+  Kernel<void(const void* row, DType dtype, float scale, float* out, std::int64_t n)> widen;
+  Kernel<void(const float* x, const float* w, float eps, float* out, std::int64_t n)> rms_norm;
+  // x = (x + norm(branch · branch_scale; w)) · scale
+  Kernel<void(const float* branch, float branch_scale, const float* w, float eps, float scale,
+              float* x, std::int64_t n)>
+      add_norm;
+  Kernel<void(float* x, const float* cos, const float* sin, std::int64_t n)> rope;
+  Kernel<void(const float* gate, const float* up, float* out, std::int64_t n)> gelu_mul;
+  Kernel<void(const float* w, float scale, float* x, std::int64_t n)> scale;
+  Kernel<void(const float* a, const float* b, float* out, std::int64_t n)> add;
+  Kernel<void(float cap, float* x, std::int64_t n)> soft_cap;
+  Kernel<void(const float* x, DType dtype, void* out, std::int64_t n)> narrow;  // f32 → f32, bf16
+  // out += weight · x
+  Kernel<void(const float* x, float weight, float* out, std::int64_t n)> add_scaled;
+
+  // For machine_limits: reads `bytes` once in four forward streams and returns a number that depends
+  // on all of them; `steps` rounds of independent multiply-adds in registers, and how many a round is.
+  std::uint64_t (*read_stream)(const std::byte* data, std::size_t bytes) = nullptr;
+  float (*peak_f32)(std::int64_t steps) = nullptr;
+  float (*peak_bf16)(std::int64_t steps) = nullptr;
+  std::int64_t peak_f32_step = 0;   // multiply-adds a step
+  std::int64_t peak_bf16_step = 0;
+};
+
+// The table of `level`. The machine must have the level.
+const CpuKernels& KernelsOf(CpuLevel level);
+// The highest level that has kernels here.
+CpuLevel HighestBuiltLevel();
+
+}  // namespace culet

@@ -1,0 +1,79 @@
+#include "ops/machine_limits.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <memory>
+
+#include "ops/cpu/kernels.h"
+
+namespace culet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Keeps results alive.
+std::atomic<std::uint64_t> sink{0};
+
+}  // namespace
+
+double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds) {
+  const CpuKernels& kernels = KernelsOf(AvailableLevels().back());
+  // Pieces of a pass, so that a long buffer does not overrun `seconds` by much.
+  constexpr std::size_t kPiece = std::size_t{16} << 20;
+  const auto threads = static_cast<std::size_t>(pool.threads());
+  const std::size_t share = buffer.size() / threads / 256 * 256;
+  if (share == 0) return 0;
+  std::size_t at = 0;  // within each share
+  double bytes = 0;
+  const Clock::time_point start = Clock::now();
+  double elapsed = 0;
+  do {
+    const std::size_t length = std::min(kPiece, share - at);
+    pool.ParallelFor(pool.threads(), 1, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t index = begin; index < end; ++index) {
+        const std::byte* piece = buffer.data() + static_cast<std::size_t>(index) * share + at;
+        sink.fetch_add(kernels.read_stream(piece, length), std::memory_order_relaxed);
+      }
+    });
+    bytes += static_cast<double>(length * threads);
+    at = at + length >= share ? 0 : at + length;
+    elapsed = SecondsSince(start);
+  } while (elapsed < seconds);
+  return bytes / elapsed * 1e-9;
+}
+
+double MeasureReadGbS(ThreadPool& pool, std::size_t buffer_bytes, double seconds) {
+  const auto buffer = std::make_unique_for_overwrite<std::byte[]>(buffer_bytes);
+  pool.ParallelFor(static_cast<std::int64_t>(buffer_bytes), 4096,
+                   [&](std::int64_t begin, std::int64_t end, int) {
+                     std::memset(buffer.get() + begin, 1, static_cast<std::size_t>(end - begin));
+                   });
+  return MeasureReadGbS(pool, {buffer.get(), buffer_bytes}, seconds);
+}
+
+double MeasurePeakGflops(Context& ctx, DType dtype) {
+  const CpuKernels& kernels = ctx.kernels();
+  const bool bf16 = dtype == DType::kBF16;
+  float (*const run)(std::int64_t) = bf16 ? kernels.peak_bf16 : kernels.peak_f32;
+  const std::int64_t step = bf16 ? kernels.peak_bf16_step : kernels.peak_f32_step;
+  constexpr std::int64_t kSteps = 200000;  // some tenths of a millisecond
+  double operations = 0;
+  const Clock::time_point start = Clock::now();
+  double elapsed = 0;
+  do {
+    ctx.pool().ParallelFor(ctx.pool().threads(), 1, [&](std::int64_t, std::int64_t, int) {
+      sink.fetch_add(static_cast<std::uint64_t>(run(kSteps) != 0.0f), std::memory_order_relaxed);
+    });
+    operations += 2.0 * static_cast<double>(step * kSteps) * ctx.pool().threads();
+    elapsed = SecondsSince(start);
+  } while (elapsed < 0.1);
+  return operations / elapsed * 1e-9;
+}
+
+}  // namespace culet

@@ -1,0 +1,110 @@
+#include "ops/matmul.h"
+
+#include <algorithm>
+
+#include "ops/cpu/kernels.h"
+#include "ops/matmul_scratch.h"
+#include "ops/shapes.h"
+
+namespace culet {
+namespace {
+
+// Outputs a thread's share is a multiple of: the tiles of every kernel divide it.
+constexpr std::int64_t kUnitOutputs = 16;
+
+void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
+  if (x.extent(1) != w.cols || out.extent(0) != x.extent(0) || out.extent(1) != w.rows) {
+    ThrowShape("MatMul: x " + ShapeText(x) + " does not fit W [" + std::to_string(w.rows) + ", " +
+               std::to_string(w.cols) + "] and out " + ShapeText(out) +
+               "; out is [rows, n] for x [rows, k] and W [n, k]");
+  }
+  if (w.rows > 0 && w.cols > 0 && w.data == nullptr) ThrowShape("MatMul: W has no data");
+  CheckContiguous("MatMul", "x", x);
+  CheckContiguous("MatMul", "out", out);
+}
+
+const MatMulKernel& KernelFor(const Context& ctx, DType dtype) {
+  const CpuKernels& kernels = ctx.kernels();
+  switch (dtype) {
+    case DType::kF32: return kernels.matmul_f32;
+    case DType::kBF16: return kernels.matmul_bf16;
+    case DType::kF16: return kernels.matmul_f16;
+    default: break;
+  }
+  ThrowShape("MatMul: weights of " + std::string(DTypeName(dtype)) +
+             "; culet multiplies F32, BF16 and F16");
+}
+
+void Pack(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& x,
+          std::byte* operand) {
+  const std::int64_t rows = x.extent(0);
+  const std::int64_t k = x.extent(1);
+  if (rows * k < kParallelElements) {
+    kernel.pack(x.data(), x.stride(0), rows, k, 0, rows, operand);
+    return;
+  }
+  ctx.pool().ParallelFor(rows, kernel.pack_rows,
+                         [&](std::int64_t begin, std::int64_t end, int) {
+                           kernel.pack(x.data(), x.stride(0), rows, k, begin, end, operand);
+                         });
+}
+
+// All targets whose kernels read the operand that `kernel` packs: one conversion, one barrier.
+void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& x,
+                std::span<const MatMulTarget> targets, std::byte* operand) {
+  Pack(ctx, kernel, x, operand);
+  std::int64_t units = 0;
+  for (const MatMulTarget& target : targets) {
+    if (KernelFor(ctx, target.w.dtype).pack != kernel.pack) continue;
+    units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
+  }
+  ctx.pool().ParallelFor(units, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    std::int64_t first = 0;  // unit at which the target begins
+    for (const MatMulTarget& target : targets) {
+      const MatMulKernel& own = KernelFor(ctx, target.w.dtype);
+      if (own.pack != kernel.pack) continue;
+      const std::int64_t count = (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
+      const std::int64_t from = std::max(begin, first) - first;
+      const std::int64_t to = std::min(end, first + count) - first;
+      if (from < to) {
+        own.run(operand, x.extent(0), x.extent(1), target.w.data, from * kUnitOutputs,
+                std::min(to * kUnitOutputs, target.w.rows), target.out.data(),
+                target.out.stride(0));
+      }
+      first += count;
+    }
+  });
+}
+
+}  // namespace
+
+void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTarget> targets,
+                  std::byte* scratch) {
+  for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
+  if (x.extent(0) == 0) return;
+  for (std::size_t index = 0; index < targets.size(); ++index) {
+    const MatMulKernel& kernel = KernelFor(ctx, targets[index].w.dtype);
+    bool done = false;  // by an earlier target's turn
+    for (std::size_t earlier = 0; earlier < index; ++earlier) {
+      done = done || KernelFor(ctx, targets[earlier].w.dtype).pack == kernel.pack;
+    }
+    if (!done) RunSharing(ctx, kernel, x, targets, scratch);
+  }
+}
+
+void MatMulMany(Context& ctx, View<const float, 2> x, std::span<const MatMulTarget> targets) {
+  MatMulManyIn(ctx, x, targets, ctx.Scratch(MatMulScratchBytes(x.extent(0), x.extent(1))));
+}
+
+void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2> out) {
+  const MatMulTarget target{w, out};
+  MatMulMany(ctx, x, {&target, 1});
+}
+
+std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
+  // The widest operand is f32; kernels pad rows to tiles of at most 8 and columns to at most 64.
+  return static_cast<std::size_t>(RoundUp(rows, 8)) *
+         static_cast<std::size_t>(RoundUp(max_cols, 64)) * sizeof(float);
+}
+
+}  // namespace culet
