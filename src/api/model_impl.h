@@ -1,0 +1,32 @@
+// What a Model holds; shared by the files that implement the public interface.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/generation_config.h"
+#include "culet/model.h"
+#include "runtime/engine.h"
+
+namespace culet {
+
+struct Model::Impl {
+  std::unique_ptr<Checkpoint> checkpoint;  // the engine points into it
+  std::unique_ptr<Engine> engine;
+  std::shared_ptr<TextProcessor> text;     // empty where the folder has no tokenizer.json
+  std::filesystem::path path;
+  ModelInfo info;
+  ModelDefaults defaults;
+};
+
+// The plan of the KV cache that these options ask of this model. Throws Error(kInvalidArgument).
+KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options);
+
+// Info from a checkpoint that is open already.
+ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
+                             const LoadOptions& options);
+
+Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options);
+
+}  // namespace culet

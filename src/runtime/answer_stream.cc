@@ -1,0 +1,68 @@
+#include "runtime/answer_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace culet {
+
+StopTexts::StopTexts(std::vector<std::string> texts) : texts_(std::move(texts)) {
+  std::erase(texts_, std::string());
+}
+
+std::string StopTexts::Feed(std::string_view text) {
+  if (found_) return {};
+  held_ += text;
+  std::size_t first = std::string::npos;
+  for (const std::string& stop : texts_) first = std::min(first, held_.find(stop));
+  if (first != std::string::npos) {
+    found_ = true;
+    held_.resize(first);
+    return std::exchange(held_, {});
+  }
+  // The longest end of what is held that may be the beginning of a stop text.
+  std::size_t keep = 0;
+  for (const std::string& stop : texts_) {
+    for (std::size_t length = std::min(stop.size() - 1, held_.size()); length > keep; --length) {
+      if (held_.compare(held_.size() - length, length, stop, 0, length) == 0) keep = length;
+    }
+  }
+  std::string certain = held_.substr(0, held_.size() - keep);
+  held_.erase(0, held_.size() - keep);
+  return certain;
+}
+
+std::string StopTexts::Finish() { return std::exchange(held_, {}); }
+
+AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool starts_in_thought,
+                           std::vector<std::string> stop)
+    : detokenizer_(tokenizer), parser_(starts_in_thought), stop_(std::move(stop)) {}
+
+std::vector<OutputEvent> AnswerStream::Push(TokenId token) {
+  return Filter(parser_.Feed(detokenizer_.Push(token)));
+}
+
+std::vector<OutputEvent> AnswerStream::Finish() {
+  std::vector<OutputEvent> events = Filter(parser_.Feed(detokenizer_.Finish()));
+  for (OutputEvent& event : Filter(parser_.Finish())) events.push_back(std::move(event));
+  if (!stop_.found()) {
+    const std::string rest = stop_.Finish();
+    if (!rest.empty()) events.push_back({OutputEvent::Kind::kContent, rest, {}});
+  }
+  return events;
+}
+
+// Stop texts count in the answer alone, not in thoughts or calls.
+std::vector<OutputEvent> AnswerStream::Filter(std::vector<OutputEvent> events) {
+  std::vector<OutputEvent> kept;
+  for (OutputEvent& event : events) {
+    if (stop_.found()) break;
+    if (event.kind == OutputEvent::Kind::kContent) {
+      event.text = stop_.Feed(event.text);
+      if (event.text.empty()) continue;
+    }
+    kept.push_back(std::move(event));
+  }
+  return kept;
+}
+
+}  // namespace culet

@@ -1,0 +1,164 @@
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <string>
+
+#include "base/error.h"
+
+namespace culet {
+namespace {
+
+std::size_t LogitsBytes(const ModelConfig& config) {
+  return static_cast<std::size_t>(Engine::kHeadRows * config.vocab) * sizeof(float);
+}
+
+}  // namespace
+
+MemoryPlan PlanMemory(const ModelConfig& config, const KvPlan& kv, int threads) {
+  MemoryPlan plan;
+  plan.kv_bytes = kv.Bytes(config);
+  plan.activation_bytes = Decoder::ActivationBytes(config, kv.chunk) +
+                          Decoder::ScratchBytes(config, kv.chunk, kv.context, threads) +
+                          LogitsBytes(config);
+  for (const ExpectedTensor& tensor : ExpectedTensors(config)) {
+    if (tensor.shape.size() == 1) {
+      plan.activation_bytes += static_cast<std::uint64_t>(tensor.shape[0]) * sizeof(float);
+    }
+  }
+  return plan;
+}
+
+Engine::Engine(const Checkpoint& checkpoint, const KvPlan& plan, std::unique_ptr<Context> context)
+    : config_(checkpoint.config()),
+      weights_(checkpoint),
+      context_(std::move(context)),
+      kv_(config_, plan),
+      decoder_(config_, weights_, plan.chunk),
+      logits_memory_(LogitsBytes(config_)),
+      tokens_(static_cast<std::size_t>(plan.sequences)),
+      recomputed_(static_cast<std::size_t>(plan.sequences), 0) {
+  context_->Scratch(
+      Decoder::ScratchBytes(config_, plan.chunk, plan.context, context_->pool().threads()));
+  for (auto* rows : {&row_tokens_, &row_positions_, &row_sequences_, &wanted_rows_}) {
+    rows->reserve(static_cast<std::size_t>(plan.chunk));
+  }
+}
+
+std::uint64_t Engine::allocated_bytes() const {
+  return kv_.bytes() + decoder_.activation_bytes() + context_->scratch_bytes() +
+         logits_memory_.size() + weights_.bytes();
+}
+
+int Engine::AddSequence() {
+  const int sequence = kv_.AddSequence();
+  tokens_[sequence].clear();
+  recomputed_[sequence] = 0;
+  return sequence;
+}
+
+void Engine::RemoveSequence(int sequence) { kv_.RemoveSequence(sequence); }
+
+void Engine::CheckTokens(std::span<const std::int32_t> tokens) const {
+  // Ids beyond the per-layer table have no row in it; the reference fails there too.
+  const bool ple_is_smaller = config_.ple_width > 0 && config_.ple_vocab < config_.vocab;
+  const std::int64_t limit = ple_is_smaller ? config_.ple_vocab : config_.vocab;
+  for (const std::int32_t token : tokens) {
+    if (token >= 0 && token < limit) continue;
+    throw Error(ErrorKind::kInvalidArgument,
+                "token id " + std::to_string(token) + " is outside the model's " +
+                    (ple_is_smaller ? "vocab_size_per_layer_input" : "vocab_size") + " of " +
+                    std::to_string(limit));
+  }
+}
+
+void Engine::Append(int sequence, std::span<const std::int32_t> tokens) {
+  CheckTokens(tokens);
+  std::vector<std::int32_t>& all = tokens_[sequence];
+  const std::int64_t total = static_cast<std::int64_t>(all.size() + tokens.size());
+  if (total > kv_.plan().context) {
+    throw Error(ErrorKind::kResource,
+                std::to_string(total) + " tokens (" + std::to_string(all.size()) + " kept and " +
+                    std::to_string(tokens.size()) + " new) do not fit the context of " +
+                    std::to_string(kv_.plan().context) +
+                    "; a larger --context makes room, or shorten the prompt");
+  }
+  all.insert(all.end(), tokens.begin(), tokens.end());
+}
+
+void Engine::Rewind(int sequence, std::int64_t position) {
+  std::vector<std::int32_t>& all = tokens_[sequence];
+  if (position < 0 || position > static_cast<std::int64_t>(all.size())) {
+    throw Error(ErrorKind::kInvalidArgument, "cannot go back to position " +
+                                                 std::to_string(position) + " of " +
+                                                 std::to_string(all.size()));
+  }
+  all.resize(static_cast<std::size_t>(position));
+  const std::int64_t wanted = std::min(position, kv_.length(sequence));
+  recomputed_[sequence] += wanted - kv_.Rewind(sequence, wanted);
+}
+
+View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTap& tap) {
+  row_tokens_.clear();
+  row_positions_.clear();
+  row_sequences_.clear();
+  wanted_rows_.clear();
+  for (const StepPart& part : parts) {
+    const std::vector<std::int32_t>& tokens = tokens_[part.sequence];
+    const std::int64_t begin = kv_.length(part.sequence);
+    CULET_DCHECK(begin + part.count <= static_cast<std::int64_t>(tokens.size()));
+    for (std::int64_t index = 0; index < part.count; ++index) {
+      const bool last = index + 1 == part.count;
+      if (part.wanted == Wanted::kAll || (part.wanted == Wanted::kLast && last)) {
+        wanted_rows_.push_back(static_cast<std::int32_t>(row_tokens_.size()));
+      }
+      row_tokens_.push_back(tokens[static_cast<std::size_t>(begin + index)]);
+      row_positions_.push_back(static_cast<std::int32_t>(begin + index));
+      row_sequences_.push_back(part.sequence);
+    }
+  }
+  if (static_cast<std::int64_t>(row_tokens_.size()) > kv_.plan().chunk) {
+    throw Error(ErrorKind::kInternal, "a step of " + std::to_string(row_tokens_.size()) +
+                                          " rows; at most " + std::to_string(kv_.plan().chunk));
+  }
+  weights_.PrefetchRows(row_tokens_);
+  for (const StepPart& part : parts) kv_.Extend(part.sequence, part.count);
+
+  Batch batch;
+  batch.tokens = row_tokens_;
+  batch.positions = row_positions_;
+  batch.sequences = row_sequences_;
+  batch.wanted = wanted_rows_;
+  for (const LayerKind kind : {LayerKind::kSliding, LayerKind::kFull}) {
+    batch.page_tables[static_cast<int>(kind)] = kv_.page_table(kind);
+  }
+  batch.table_stride = kv_.table_stride();
+  return decoder_.Forward(*context_, batch, kv_.layers(), tap);
+}
+
+View<const float, 2> Engine::Logits(View<const float, 2> hidden) {
+  CULET_DCHECK(hidden.extent(0) <= kHeadRows);
+  const View<float, 2> logits(reinterpret_cast<float*>(logits_memory_.data()),
+                              {hidden.extent(0), config_.vocab});
+  decoder_.Head(*context_, hidden, logits);
+  return logits;
+}
+
+std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk) {
+  if (chunk <= 0 || chunk > kv_.plan().chunk) chunk = kv_.plan().chunk;
+  std::int64_t left = static_cast<std::int64_t>(tokens_[sequence].size()) - computed(sequence);
+  if (left == 0) {
+    // Everything is computed, but nobody kept the last row's logits: compute that row again.
+    const std::int64_t last = computed(sequence) - 1;
+    if (last < 0) throw Error(ErrorKind::kInvalidArgument, "an empty sequence has no next token");
+    kv_.Rewind(sequence, last);
+    left = static_cast<std::int64_t>(tokens_[sequence].size()) - computed(sequence);
+  }
+  const bool last_step = left <= chunk;
+  const StepPart part = {sequence, std::min(left, chunk), last_step ? Wanted::kLast : Wanted::kNone};
+  const View<const float, 2> hidden = Step(std::span(&part, 1));
+  if (!last_step) return {};
+  const View<const float, 2> logits = Logits(hidden);
+  return {logits.data(), static_cast<std::size_t>(config_.vocab)};
+}
+
+}  // namespace culet

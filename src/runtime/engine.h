@@ -1,0 +1,103 @@
+// The one place that computes: sequences with their tokens and KV, and steps over rows of any of them.
+//
+// There is no prefill and no decode: each sequence has tokens, a beginning of which is computed, and
+// rows catch up with the tokens, at most `chunk` rows a step.
+//
+// Threads: one caller at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "model/decoder.h"
+#include "ops/context.h"
+#include "runtime/kv_cache.h"
+#include "runtime/placement.h"
+
+namespace culet {
+
+// Memory that an engine allocates beside the mapped weights.
+struct MemoryPlan {
+  std::uint64_t kv_bytes = 0;
+  std::uint64_t activation_bytes = 0;  // buffers, scratch of the ops, logits, widened vectors
+  std::uint64_t total() const { return kv_bytes + activation_bytes; }
+};
+MemoryPlan PlanMemory(const ModelConfig& config, const KvPlan& kv, int threads);
+
+// Which rows of a part give a result.
+enum class Wanted { kNone, kLast, kAll };
+
+// `count` uncomputed tokens of one sequence.
+struct StepPart {
+  int sequence = 0;
+  std::int64_t count = 0;
+  Wanted wanted = Wanted::kLast;
+};
+
+class Engine {
+ public:
+  // Keeps a reference to the checkpoint. plan.chunk is the most rows of a step.
+  Engine(const Checkpoint& checkpoint, const KvPlan& plan, std::unique_ptr<Context> context);
+
+  int AddSequence();
+  void RemoveSequence(int sequence);
+
+  // Tokens of the sequence, computed or not, and how many are.
+  std::span<const std::int32_t> tokens(int sequence) const { return tokens_[sequence]; }
+  std::int64_t computed(int sequence) const { return kv_.length(sequence); }
+
+  // Adds tokens to be computed. Throws Error: kInvalidArgument for an id outside the vocabulary,
+  // kResource where they do not fit the context; then nothing has changed.
+  void Append(int sequence, std::span<const std::int32_t> tokens);
+  // Forgets the tokens from `position` on. What must be computed again for it catches up at the next
+  // step; recomputed_tokens counts it.
+  void Rewind(int sequence, std::int64_t position);
+  void Pin(int sequence) { kv_.Pin(sequence); }
+  std::int64_t recomputed_tokens(int sequence) const { return recomputed_[sequence]; }
+
+  // One forward pass. Returns the hidden states (after the final norm) of the wanted rows, part after
+  // part [wanted, hidden], valid until the next step. A sequence stands in at most one part.
+  View<const float, 2> Step(std::span<const StepPart> parts, const LayerTap& tap = {});
+
+  // Logits of at most kHeadRows hidden states [rows, vocab], valid until the next call.
+  static constexpr std::int64_t kHeadRows = 16;
+  View<const float, 2> Logits(View<const float, 2> hidden);
+
+  // Computes what is left of the sequence, `chunk` rows a step (0: the plan's), and returns the logits
+  // of its last token [vocab]. `should_stop` is asked before each step; true returns an empty span with
+  // everything still valid.
+  template <typename ShouldStop>
+  std::span<const float> CatchUp(int sequence, std::int64_t chunk, const ShouldStop& should_stop) {
+    for (;;) {
+      if (should_stop()) return {};
+      const std::span<const float> logits = CatchUpStep(sequence, chunk);
+      if (!logits.empty()) return logits;
+    }
+  }
+
+  const ModelConfig& config() const { return config_; }
+  const KvCache& kv() const { return kv_; }
+  Context& context() { return *context_; }
+  std::uint64_t allocated_bytes() const;
+
+ private:
+  // One step of CatchUp; the logits where it was the last one, else an empty span.
+  std::span<const float> CatchUpStep(int sequence, std::int64_t chunk);
+  void CheckTokens(std::span<const std::int32_t> tokens) const;
+
+  const ModelConfig& config_;
+  MappedWeights weights_;
+  std::unique_ptr<Context> context_;
+  KvCache kv_;
+  Decoder decoder_;
+  Buffer logits_memory_;
+  std::vector<std::vector<std::int32_t>> tokens_;  // by sequence
+  std::vector<std::int64_t> recomputed_;           // by sequence
+  // Rows of the step, in memory that is kept.
+  std::vector<std::int32_t> row_tokens_, row_positions_, row_sequences_, wanted_rows_;
+};
+
+}  // namespace culet

@@ -1,0 +1,40 @@
+// Where weights are. On the CPU: matrices where they lie in the mapped files, vectors widened to f32.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "model/weights.h"
+
+namespace culet {
+
+// Keeps a reference to the checkpoint, whose files it points into. Threads: read-only once made.
+class MappedWeights : public WeightSource {
+ public:
+  // Throws Error(kCorrupt) naming a tensor whose vector values cannot be read.
+  explicit MappedWeights(const Checkpoint& checkpoint);
+
+  const GlobalWeights& global() override { return global_; }
+  const LayerWeights& layer(int index) override { return layers_[static_cast<std::size_t>(index)]; }
+
+  // Bytes held here, beside the mapped files.
+  std::uint64_t bytes() const { return vectors_.size() * sizeof(float); }
+
+  // Asks the system to read the per-layer rows of these tokens before they are needed: they are
+  // scattered over gigabytes, and each would be a page fault of its own. Now and then it lets go of
+  // the rows of earlier steps, so that the table never becomes resident as a whole.
+  void PrefetchRows(std::span<const std::int32_t> tokens);
+
+ private:
+  Matrix AsMatrix(const std::string& name) const;
+  Vector AsVector(const std::string& name);
+
+  const Checkpoint& checkpoint_;
+  std::vector<float> vectors_;  // storage of every Vector; reserved once, never moved
+  GlobalWeights global_;
+  std::vector<LayerWeights> layers_;
+  std::size_t touched_rows_ = 0;  // of the per-layer table, since it was last let go
+};
+
+}  // namespace culet
