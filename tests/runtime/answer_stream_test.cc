@@ -1,0 +1,65 @@
+// Fails where a stop text leaks, or text is lost or held back for ever.
+#include "runtime/answer_stream.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace culet {
+namespace {
+
+// What comes out when `text` comes in pieces that end at the given places.
+std::string Through(std::vector<std::string> stops, std::string_view text, std::size_t piece,
+                    bool* found) {
+  StopTexts stop(std::move(stops));
+  std::string out;
+  for (std::size_t begin = 0; begin < text.size(); begin += piece) {
+    out += stop.Feed(text.substr(begin, piece));
+  }
+  *found = stop.found();
+  if (!stop.found()) out += stop.Finish();
+  return out;
+}
+
+TEST(StopTexts, CutBeforeTheFirstMatchHoweverTheTextIsSplit) {
+  for (std::size_t piece = 1; piece < 20; ++piece) {
+    bool found = false;
+    EXPECT_EQ(Through({"END", "STOP"}, "one STO two EN three STOP four END", piece, &found),
+              "one STO two EN three ");
+    EXPECT_TRUE(found);
+    EXPECT_EQ(Through({"END"}, "no match, but EN", piece, &found), "no match, but EN");
+    EXPECT_FALSE(found);
+    EXPECT_EQ(Through({"aab"}, "aaaaaab", piece, &found), "aaaa");
+    EXPECT_TRUE(found);
+  }
+}
+
+TEST(StopTexts, EmptyTextsNeverMatch) {
+  bool found = true;
+  EXPECT_EQ(Through({""}, "text", 2, &found), "text");
+  EXPECT_FALSE(found);
+}
+
+TEST(StopTexts, RandomTextsEqualASearchInTheWhole) {
+  std::mt19937 random(1);
+  for (int round = 0; round < 3000; ++round) {
+    std::string text;
+    for (std::uint32_t length = random() % 30; text.size() < length;) text += "ab"[random() % 2];
+    std::string stop;
+    for (std::uint32_t length = 1 + random() % 5; stop.size() < length;) stop += "ab"[random() % 2];
+    bool found = false;
+    const std::string out = Through({stop}, text, 1 + random() % 4, &found);
+    EXPECT_EQ(out, text.substr(0, text.find(stop))) << text << " / " << stop;
+    EXPECT_EQ(found, text.find(stop) != std::string::npos);
+  }
+}
+
+TEST(StopTexts, EmitWhatIsCertainAtOnce) {
+  StopTexts stop({"STOP"});
+  EXPECT_EQ(stop.Feed("hello"), "hello");
+  EXPECT_EQ(stop.Feed(" S"), " ");
+  EXPECT_EQ(stop.Feed("un"), "Sun");
+}
+
+}  // namespace
+}  // namespace culet
