@@ -14,6 +14,9 @@ PROMPT ?= What is 27 + 45?
 export PROMPT
 
 CCACHE := $(shell command -v ccache 2>/dev/null)
+# Another clone, in another folder, finds what this one compiled.
+export CCACHE_BASEDIR ?= $(CURDIR)
+export CCACHE_NOHASHDIR ?= 1
 configure = cmake --preset $(1) $(if $(CCACHE),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache) $(CMAKE_FLAGS) $(2)
 compile = cmake --build build/$(1) -j $(JOBS)
 run_ctest = ctest --test-dir build/$(1) -j $(JOBS) --output-on-failure $(CTEST_FLAGS)

@@ -75,15 +75,27 @@ def failure_of(test):
     return f"{test}: {match.group(1)}" if match else test
 
 
+def pattern(find):
+    """`find` with any white space between its words and signs: formatting does not matter."""
+    return re.compile(r"\s*".join(re.escape(part) for part in re.findall(r"\w+|[^\w\s]", find)))
+
+
+def mutated(mutation, source):
+    """The source with every change of the mutation; exits where the rule does not fit any more."""
+    for change in [mutation, *mutation.get("also", [])]:
+        source, count = pattern(change["find"]).subn(lambda _: change["replace"], source)
+        if count != change.get("times", 1):
+            sys.exit(f"mutate: {mutation['name']}: its text stands {count} times in "
+                     f"{mutation['file']}, not {change.get('times', 1)}: bring the rule up to "
+                     f"date:\n{change['find']}")
+    return source
+
+
 def load(path):
     with open(path, "rb") as file:
         mutations = tomllib.load(file)["mutation"]
     for mutation in mutations:
-        source = (ROOT / mutation["file"]).read_text(encoding="utf-8")
-        found = source.count(mutation["find"])
-        if found != mutation.get("times", 1):
-            sys.exit(f"mutate: {mutation['name']}: its text stands {found} times in "
-                     f"{mutation['file']}, not {mutation.get('times', 1)}: bring the rule up to date")
+        mutated(mutation, (ROOT / mutation["file"]).read_text(encoding="utf-8"))
     return mutations
 
 
@@ -92,7 +104,7 @@ def try_mutation(mutation):
     begin = time.monotonic()
     target = COPY / mutation["file"]
     original = target.read_text(encoding="utf-8")
-    target.write_text(original.replace(mutation["find"], mutation["replace"]), encoding="utf-8")
+    target.write_text(mutated(mutation, original), encoding="utf-8")
     try:
         built = build(mutation["tests"])
         if built.returncode:
@@ -120,7 +132,7 @@ def main():
         mutations = [mutation for mutation in mutations if mutation["name"] in options.names]
     if options.list:
         for mutation in mutations:
-            print(f"{mutation['name']:28} {mutation['what']}")
+            print(f"{mutation['name']:30} {mutation['what']}")
         return 0
 
     refresh_copy()
@@ -135,10 +147,10 @@ def main():
             sys.exit(f"mutate: {failure} fails without any planted bug")
 
     survivors = []
-    print(f"{'planted bug':28} {'caught by':64} seconds")
+    print(f"{'planted bug':30} {'caught by':64} seconds")
     for mutation in mutations:
         caught, seconds = try_mutation(mutation)
-        print(f"{mutation['name']:28} {caught or 'NOTHING':64} {seconds:7.1f}", flush=True)
+        print(f"{mutation['name']:30} {caught or 'NOTHING':64} {seconds:7.1f}", flush=True)
         if not caught:
             survivors.append(mutation)
     for mutation in survivors:
