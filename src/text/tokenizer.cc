@@ -65,18 +65,18 @@ class Encoder {
 
 Tokenizer Tokenizer::Load(FileSystem& files, const std::filesystem::path& tokenizer_json) {
   const MappedFile map = files.Map(tokenizer_json);
-  if (map.size() > kMaxFileBytes) {
-    throw Error(ErrorKind::kCorrupt, tokenizer_json.string() + ": has " +
-                                         std::to_string(map.size()) + " bytes; expected at most " +
-                                         std::to_string(kMaxFileBytes) +
-                                         ". Is this a tokenizer.json?");
-  }
   const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()),
                               map.bytes().size());
   return Parse(text, tokenizer_json.string());
 }
 
 Tokenizer Tokenizer::Parse(std::string_view json, const std::string& place) {
+  if (json.size() > kMaxFileBytes) {
+    throw Error(ErrorKind::kCorrupt, place + ": has " + std::to_string(json.size()) +
+                                         " bytes; expected at most " +
+                                         std::to_string(kMaxFileBytes) +
+                                         ". Is this a tokenizer.json?");
+  }
   TokenizerFile file = ParseTokenizerFile(json, place);
   Tokenizer result;
   result.vocabulary_ = std::move(file.vocabulary);

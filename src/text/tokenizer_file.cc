@@ -26,6 +26,8 @@ std::string ByteTokenText(unsigned byte) {
   return std::string("<0x") + kHex[byte >> 4] + kHex[byte & 15] + ">";
 }
 
+std::string MergePath(std::size_t rank) { return "model.merges[" + std::to_string(rank) + "]"; }
+
 class Parser {
  public:
   Parser(std::string_view text, const std::string& place)
@@ -54,6 +56,8 @@ class Parser {
   void ReadModel();
   void ReadVocab();
   void ReadMerges();
+  // Looks up merges whose pieces end at `ends` in `arena`, two for each, and empties both.
+  void ResolveMerges(std::string* arena, std::vector<std::size_t>* ends);
   void CheckModel(const Json& settings) const;
   void CheckNormalizer(const Json& value);
   void CheckPreTokenizer(const Json& value);
@@ -225,50 +229,67 @@ void Parser::ReadVocab() {
 }
 
 void Parser::ReadMerges() {
-  const Vocabulary& vocabulary = file_.vocabulary;
-  const auto find = [&](std::string_view text) {
-    const std::optional<TokenId> id = vocabulary.Find(text);
-    if (!id) {
-      reader_.Fail("model.merges[" + std::to_string(file_.merges.size()) + "] needs " +
-                   Quoted(text) + ", which model.vocab does not hold");
-    }
-    return *id;
-  };
-  std::string joined;
+  // The strings of some merges, looked up together: three for each, left, right and joined.
+  constexpr std::size_t kBlock = 256;
+  std::string arena;
+  std::vector<std::size_t> ends;
+  std::string_view text;
   reader_.Expect('[', "where model.merges begins");
   for (bool first = true; reader_.NextElement(first); first = false) {
-    if (file_.merges.size() == kMaxMerges) {
-      reader_.Fail("model.merges has more than " + std::to_string(kMaxMerges) + " entries");
-    }
-    MergeRule rule;
     if (reader_.Peek() == '"') {
       // The older form: "left right".
-      joined = reader_.ReadString();
-      const std::size_t space = joined.find(' ');
-      if (space == std::string::npos || joined.find(' ', space + 1) != std::string::npos) {
-        reader_.Fail("model.merges[" + std::to_string(file_.merges.size()) + "] is " +
-                     Quoted(joined) + "; expected two pieces with one space between");
+      text = reader_.ReadString();
+      const std::size_t space = text.find(' ');
+      if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+        reader_.Fail("a merge is " + Quoted(text) +
+                     "; expected two pieces with one space between");
       }
-      rule.left = find(std::string_view(joined).substr(0, space));
-      rule.right = find(std::string_view(joined).substr(space + 1));
-      joined.erase(space, 1);
+      arena.append(text.substr(0, space));
+      ends.push_back(arena.size());
+      arena.append(text.substr(space + 1));
+      ends.push_back(arena.size());
     } else {
       reader_.Expect('[', "where a merge of two strings begins");
-      joined = reader_.ReadString();
-      rule.left = find(joined);
+      arena.append(reader_.ReadString());
+      ends.push_back(arena.size());
       reader_.Expect(',', "between the two strings of a merge");
-      const std::string_view right = reader_.ReadString();
-      rule.right = find(right);
-      joined += right;
+      arena.append(reader_.ReadString());
+      ends.push_back(arena.size());
       reader_.Expect(']', "after the two strings of a merge");
     }
-    if (vocabulary.Text(rule.left).empty() || vocabulary.Text(rule.right).empty()) {
-      reader_.Fail("model.merges[" + std::to_string(file_.merges.size()) +
-                   "] joins an empty piece; expected two pieces of text");
-    }
-    rule.result = find(joined);
-    file_.merges.push_back(rule);
+    if (ends.size() == 2 * kBlock) ResolveMerges(&arena, &ends);
   }
+  ResolveMerges(&arena, &ends);
+}
+
+void Parser::ResolveMerges(std::string* arena, std::vector<std::size_t>* ends) {
+  const std::size_t count = ends->size() / 2;
+  std::vector<std::string_view> texts;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t middle = (*ends)[2 * i];
+    const std::size_t end = (*ends)[2 * i + 1];
+    const std::string_view joined = std::string_view(*arena).substr(begin, end - begin);
+    texts.insert(texts.end(), {joined.substr(0, middle - begin), joined.substr(middle - begin), joined});
+    begin = end;
+  }
+  std::vector<TokenId> ids(texts.size());
+  file_.vocabulary.FindAll(texts, ids);
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto path = [&] { return MergePath(file_.merges.size()); };
+    for (std::size_t part = 3 * i; part < 3 * i + 3; ++part) {
+      if (texts[part].empty()) Corrupt(path() + " joins an empty piece; expected two pieces of text");
+      if (ids[part] < 0) {
+        Corrupt(path() + " needs " + Quoted(texts[part]) + ", which model.vocab does not hold");
+      }
+    }
+    file_.merges.push_back({ids[3 * i], ids[3 * i + 1], ids[3 * i + 2]});
+  }
+  if (file_.merges.size() > kMaxMerges) {
+    Corrupt("model.merges has more than " + std::to_string(kMaxMerges) + " entries");
+  }
+  arena->clear();
+  ends->clear();
 }
 
 void Parser::CheckNormalizer(const Json& value) {
@@ -354,8 +375,7 @@ void Parser::ForbidInMerges(const std::vector<bool>& forbidden, const std::strin
     const MergeRule& rule = file_.merges[rank];
     for (const TokenId id : {rule.left, rule.right, rule.result}) {
       if (!forbidden[static_cast<std::size_t>(id)]) continue;
-      Unsupported("model.merges[" + std::to_string(rank) + "]",
-                  "a merge with " + what + " " + Quoted(file_.vocabulary.Text(id)), known);
+      Unsupported(MergePath(rank), "a merge with " + what + " " + Quoted(file_.vocabulary.Text(id)), known);
     }
   }
 }

@@ -45,20 +45,29 @@ std::uint64_t HashBytes(std::string_view bytes) {
 }
 
 void Vocabulary::Add(std::string_view text, TokenId id) {
-  entries_.push_back({texts_.size(), static_cast<std::uint32_t>(text.size()), id});
+  entries_.push_back(
+      {static_cast<std::uint32_t>(texts_.size()), static_cast<std::uint32_t>(text.size())});
+  ids_.push_back(id);
   texts_.append(text);
 }
 
 std::optional<Vocabulary::Problem> Vocabulary::Finish() {
-  const auto by_id = [](const Entry& a, const Entry& b) { return a.id < b.id; };
-  if (!std::is_sorted(entries_.begin(), entries_.end(), by_id)) {
-    std::sort(entries_.begin(), entries_.end(), by_id);
-  }
+  // Published files stand in the order of ids; others are put into it.
+  constexpr std::uint32_t kFree = 0xffffffffu;
+  std::vector<Entry> by_id(entries_.size(), Entry{0, kFree});
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    const TokenId expected = static_cast<TokenId>(i);
-    if (entries_[i].id > expected) return Problem{Problem::Kind::kIdMissing, expected};
-    if (entries_[i].id < expected) return Problem{Problem::Kind::kIdTwice, entries_[i].id};
+    const std::size_t id = static_cast<std::size_t>(ids_[i]);
+    if (id >= by_id.size()) continue;  // then some smaller id is missing
+    if (by_id[id].bytes != kFree) return Problem{Problem::Kind::kIdTwice, ids_[i]};
+    by_id[id] = entries_[i];
   }
+  for (std::size_t id = 0; id < by_id.size(); ++id) {
+    if (by_id[id].bytes == kFree) {
+      return Problem{Problem::Kind::kIdMissing, static_cast<TokenId>(id)};
+    }
+  }
+  entries_ = std::move(by_id);
+  ids_ = {};
   slots_.assign(std::bit_ceil(std::max<std::size_t>(entries_.size() * 2, 16)), Slot{});
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     const TokenId id = static_cast<TokenId>(i);
@@ -71,8 +80,12 @@ bool Vocabulary::Append(std::string_view text) {
   if (Find(text)) return false;
   const TokenId id = static_cast<TokenId>(entries_.size());
   Add(text, id);
-  if (entries_.size() * 2 > slots_.size()) Rehash(slots_.size() * 2);
-  else Insert(id);
+  ids_.clear();
+  if (entries_.size() * 2 > slots_.size()) {
+    Rehash(slots_.size() * 2);
+  } else {
+    Insert(id);
+  }
   return true;
 }
 
@@ -81,33 +94,52 @@ void Vocabulary::Rehash(std::size_t slots) {
   for (std::size_t i = 0; i < entries_.size(); ++i) Insert(static_cast<TokenId>(i));
 }
 
-bool Vocabulary::Insert(TokenId id) {
-  const std::string_view text = Text(id);
-  const std::uint64_t hash = HashBytes(text);
+std::size_t Vocabulary::FindSlot(std::string_view text, std::uint64_t hash) const {
   const std::uint32_t tag = static_cast<std::uint32_t>(hash >> 32);
   std::size_t i = hash & (slots_.size() - 1);
-  while (slots_[i].id >= 0) {
-    if (slots_[i].tag == tag && Text(slots_[i].id) == text) return false;
+  while (slots_[i].id >= 0 && !(slots_[i].tag == tag && At(slots_[i].entry) == text)) {
     i = (i + 1) & (slots_.size() - 1);
   }
-  slots_[i] = {tag, id};
+  return i;
+}
+
+bool Vocabulary::Insert(TokenId id) {
+  const Entry& entry = entries_[static_cast<std::size_t>(id)];
+  const std::uint64_t hash = HashBytes(At(entry));
+  Slot& slot = slots_[FindSlot(At(entry), hash)];
+  if (slot.id >= 0) return false;
+  slot = {static_cast<std::uint32_t>(hash >> 32), id, entry};
   return true;
 }
 
 std::optional<TokenId> Vocabulary::Find(std::string_view text) const {
   if (slots_.empty()) return std::nullopt;
-  const std::uint64_t hash = HashBytes(text);
-  const std::uint32_t tag = static_cast<std::uint32_t>(hash >> 32);
-  std::size_t i = hash & (slots_.size() - 1);
-  while (slots_[i].id >= 0) {
-    if (slots_[i].tag == tag && Text(slots_[i].id) == text) return slots_[i].id;
-    i = (i + 1) & (slots_.size() - 1);
+  const Slot& slot = slots_[FindSlot(text, HashBytes(text))];
+  return slot.id >= 0 ? std::optional<TokenId>(slot.id) : std::nullopt;
+}
+
+void Vocabulary::FindAll(std::span<const std::string_view> texts, std::span<TokenId> ids) const {
+  constexpr std::size_t kBlock = 64;
+  std::uint64_t hashes[kBlock];
+  for (std::size_t begin = 0; begin < texts.size(); begin += kBlock) {
+    const std::size_t count = std::min(kBlock, texts.size() - begin);
+    for (std::size_t i = 0; i < count; ++i) {
+      hashes[i] = HashBytes(texts[begin + i]);
+      __builtin_prefetch(&slots_[hashes[i] & (slots_.size() - 1)]);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const Slot& slot = slots_[hashes[i] & (slots_.size() - 1)];
+      __builtin_prefetch(texts_.data() + slot.entry.offset);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      ids[begin + i] = slots_[FindSlot(texts[begin + i], hashes[i])].id;
+    }
   }
-  return std::nullopt;
 }
 
 std::size_t Vocabulary::memory_bytes() const {
-  return texts_.capacity() + entries_.capacity() * sizeof(Entry) + slots_.capacity() * sizeof(Slot);
+  return texts_.capacity() + entries_.capacity() * sizeof(Entry) +
+         slots_.capacity() * sizeof(Slot);
 }
 
 }  // namespace culet

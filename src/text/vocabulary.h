@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,7 +16,7 @@ namespace culet {
 // Filled once by Add and Finish, then read by any number of threads.
 class Vocabulary {
  public:
-  // `text` gets `id`, in any order. The ids are checked by Finish.
+  // `text` gets `id`, in any order; 4 GiB of text in all at most. The ids are checked by Finish.
   void Add(std::string_view text, TokenId id);
 
   struct Problem {
@@ -30,32 +31,39 @@ class Vocabulary {
 
   std::int64_t size() const { return static_cast<std::int64_t>(entries_.size()); }
   // `id` in range.
-  std::string_view Text(TokenId id) const {
-    const Entry& entry = entries_[static_cast<std::size_t>(id)];
-    return std::string_view(texts_).substr(entry.offset, entry.bytes);
-  }
+  std::string_view Text(TokenId id) const { return At(entries_[static_cast<std::size_t>(id)]); }
   std::optional<TokenId> Find(std::string_view text) const;
+  // Find for many: ids[i] of texts[i], -1 where there is none. Several times as quick, because the
+  // waits for memory overlap.
+  void FindAll(std::span<const std::string_view> texts, std::span<TokenId> ids) const;
   std::size_t memory_bytes() const;
 
  private:
   struct Entry {
-    std::size_t offset = 0;
+    std::uint32_t offset = 0;
     std::uint32_t bytes = 0;
-    TokenId id = 0;
   };
-  // A hash table with linear probing, at most half full. The tag saves most looks at the text.
+  // A hash table with linear probing, at most half full. The tag saves most looks at the text, and
+  // the text's place saves a look at entries_: a look-up misses the cache twice.
   struct Slot {
     std::uint32_t tag = 0;
     TokenId id = -1;
+    Entry entry;
   };
 
+  std::string_view At(const Entry& entry) const {
+    return std::string_view(texts_).substr(entry.offset, entry.bytes);
+  }
+  // The slot that holds `text`, or the free one where it belongs.
+  std::size_t FindSlot(std::string_view text, std::uint64_t hash) const;
   // False where the text is there already.
   bool Insert(TokenId id);
   void Rehash(std::size_t slots);
 
   std::string texts_;  // one after the other
   std::vector<Entry> entries_;
-  std::vector<Slot> slots_;  // a power of two
+  std::vector<TokenId> ids_;  // of entries_ as they were added; empty after Finish
+  std::vector<Slot> slots_;   // a power of two
 };
 
 // Not for hash tables that an attacker fills at leisure: a crafted file costs its reader time.
