@@ -23,15 +23,16 @@ void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>&
   CheckContiguous("MatMul", "out", out);
 }
 
-const MatMulKernel& KernelFor(const Context& ctx, DType dtype) {
+const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
   const CpuKernels& kernels = ctx.kernels();
-  switch (dtype) {
+  switch (w.dtype) {
     case DType::kF32: return kernels.matmul_f32;
-    case DType::kBF16: return kernels.matmul_bf16;
+    case DType::kBF16:
+      return w.cols <= kExactCols ? kernels.matmul_bf16_exact : kernels.matmul_bf16;
     case DType::kF16: return kernels.matmul_f16;
     default: break;
   }
-  ThrowShape("MatMul: weights of " + std::string(DTypeName(dtype)) +
+  ThrowShape("MatMul: weights of " + std::string(DTypeName(w.dtype)) +
              "; culet multiplies F32, BF16 and F16");
 }
 
@@ -55,13 +56,13 @@ void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float
   Pack(ctx, kernel, x, operand);
   std::int64_t units = 0;
   for (const MatMulTarget& target : targets) {
-    if (KernelFor(ctx, target.w.dtype).pack != kernel.pack) continue;
+    if (KernelFor(ctx, target.w).pack != kernel.pack) continue;
     units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
   }
   ctx.pool().ParallelFor(units, 1, [&](std::int64_t begin, std::int64_t end, int) {
     std::int64_t first = 0;  // unit at which the target begins
     for (const MatMulTarget& target : targets) {
-      const MatMulKernel& own = KernelFor(ctx, target.w.dtype);
+      const MatMulKernel& own = KernelFor(ctx, target.w);
       if (own.pack != kernel.pack) continue;
       const std::int64_t count = (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
       const std::int64_t from = std::max(begin, first) - first;
@@ -83,10 +84,10 @@ void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTa
   for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
   if (x.extent(0) == 0) return;
   for (std::size_t index = 0; index < targets.size(); ++index) {
-    const MatMulKernel& kernel = KernelFor(ctx, targets[index].w.dtype);
+    const MatMulKernel& kernel = KernelFor(ctx, targets[index].w);
     bool done = false;  // by an earlier target's turn
     for (std::size_t earlier = 0; earlier < index; ++earlier) {
-      done = done || KernelFor(ctx, targets[earlier].w.dtype).pack == kernel.pack;
+      done = done || KernelFor(ctx, targets[earlier].w).pack == kernel.pack;
     }
     if (!done) RunSharing(ctx, kernel, x, targets, scratch);
   }

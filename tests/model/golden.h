@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ struct GoldenCase {
   std::string family;
   std::string dtype;
   std::filesystem::path folder;
+
+  friend std::ostream& operator<<(std::ostream& out, const GoldenCase& golden) {
+    return out << golden.name;
+  }
 };
 
 inline std::filesystem::path GoldenFolder() {
@@ -71,7 +76,7 @@ struct LoadSettings {
   std::int64_t sequences = 1;
   std::int64_t rewind_tokens = 0;
   int threads = 1;
-  CpuLevel level = DetectCpuLevel();
+  CpuLevel level = AvailableLevels().back();
 };
 
 inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSettings& settings) {

@@ -38,6 +38,10 @@ constexpr double kF32Limit = 1e-4;
 struct LevelCase {
   GoldenCase golden;
   CpuLevel level;
+
+  friend std::ostream& operator<<(std::ostream& out, const LevelCase& param) {
+    return out << param.golden.name << " at " << CpuLevelName(param.level);
+  }
 };
 
 std::vector<LevelCase> CasesAtEveryLevel() {

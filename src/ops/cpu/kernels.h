@@ -65,6 +65,9 @@ struct CpuKernels {
 
   MatMulKernel matmul_f32;
   MatMulKernel matmul_bf16;
+  // bf16 weights in sums of at most kExactCols addends: x stays f32 (the pack of matmul_f32), the
+  // weights are widened. Every level from avx2 up has its own.
+  MatMulKernel matmul_bf16_exact;
   MatMulKernel matmul_f16;
 
   Kernel<void(const AttentionBlockArgs& args)> attention_block;

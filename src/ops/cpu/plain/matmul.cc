@@ -57,6 +57,7 @@ void FillPlainMatMul(CpuKernels& table) {
   table.matmul_f32 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<float>};
   table.matmul_f16 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<F16>};
   table.matmul_bf16 = {CpuLevel::kPlain, 1, OperandBytes, PackBf16, Run<Bf16>};
+  table.matmul_bf16_exact = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<Bf16>};
 }
 
 }  // namespace culet
