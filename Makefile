@@ -66,7 +66,7 @@ test-tsan: python  ## What uses threads, under the thread sanitizer
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(call run_ctest,tsan) -L threads
 
 .PHONY: test-reference
-test-reference: python  ## Makes the goldens anew with transformers and torch, compares them, runs larger comparisons
+test-reference: build python  ## Makes the goldens anew with transformers and torch, compares them, runs larger comparisons
 	@tools/test_reference.sh
 
 .PHONY: test-mutants

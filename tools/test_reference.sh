@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the goldens anew with transformers and CPU torch and compares them with the committed ones.
+# Makes the goldens anew with transformers and CPU torch, compares them with the committed ones, and
+# runs the larger comparisons with build/release/culet (or the command that CULET names).
 #
 #   tools/test_reference.sh              makes .venv-reference first, once (some hundred MB)
 #   tools/test_reference.sh --available  exit 0 where torch can be had without a download
@@ -55,6 +56,5 @@ fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2}
 echo "test_reference: goldens anew, with $("$python" -c 'import torch, transformers
 print("torch", torch.__version__, "transformers", transformers.__version__)')"
-mkdir -p build/reference
-"$python" tools/reference/make_goldens.py --out build/reference/golden/text
-"$python" tools/reference/compare_goldens.py tests/golden build/reference/golden
+"$python" tools/reference/compare.py --work build/reference \
+  --culet "${CULET:-build/release/culet}"

@@ -98,6 +98,10 @@ TEST_P(GoldenTest, LogitsAndEveryLayerAreThoseOfTheReference) {
     EXPECT_LE(RelativeError(logits, reference), kF32Limit);
     return;
   }
+  // Of bf16 cases only the embedding is stored: a root of the hidden size that is not rounded to bf16
+  // moves it by 0.1%, which the bar below is too coarse to see.
+  std::string report;
+  EXPECT_EQ(FirstLayerApart(taps, golden, kF32Limit, &report), -1) << report;
   // Exact maths on the same bf16 weights is the measure; the reference's own bf16 run is the bar.
   const std::vector<float> own = Elements<float>(golden.tensors().at("logits_bf16"));
   EXPECT_LE(RootMeanSquareError(logits, reference), 1.2 * RootMeanSquareError(own, reference));

@@ -15,8 +15,8 @@ ROPE = {
 }
 
 # Sizes are small so that a checkpoint takes some 60 kB, and chosen so that mistakes show: sqrt(24)
-# and sqrt(6) move by 0.15% when they are rounded to bf16, the two kinds of layer differ in head_dim,
-# and the window is shorter than the usual prompt of 20 tokens.
+# and sqrt(6) move by 0.15% when they are rounded to bf16, the two kinds of layer differ in
+# head_dim, and the window is shorter than the usual prompt of 20 tokens.
 BASE = dict(
     vocab_size=48,
     hidden_size=24,

@@ -21,7 +21,8 @@ def rope(full=None, sliding=None):
 
 
 def e_cases():
-    yield Case("e2b_like", "E2B", "published spelling, conditional, PLE, shared KV, double-wide MLP",
+    yield Case("e2b_like", "E2B",
+               "published spelling, conditional, PLE, shared KV, double-wide MLP",
                e_text("SSSSFSSSSF", 5, use_double_wide_mlp=True), conditional=True, branch=0.5)
     yield Case("e2b_35_layers", "E2B",
                "the whole layer pattern of E2B: 35 layers, 20 of them shared; the root of the "
@@ -52,7 +53,8 @@ def e_cases():
     yield Case("e_no_shared", "E2B", "nothing shared: use_double_wide_mlp has no effect",
                e_text("SSSF", 0, use_double_wide_mlp=True))
     yield Case("e_donor_not_last", "E2B",
-               "the full donor is three layers below the first shared one, the sliding one just below",
+               "the full donor is three layers below the first shared one, the sliding one just "
+               "below",
                e_text("SFSSSF", 2))
     yield Case("e_eps_1e-2", "E2B", "eps large enough to show the constants before a norm: "
                "hidden^(-1/2) and 2^(-1/2) of the per-layer input",
@@ -99,8 +101,8 @@ def dense_cases():
                dense_text("SSF", attention_k_eq_v=False))
     yield Case("dense_more_global_kv", "odd", "more KV heads in full layers than in sliding ones",
                dense_text("SF", num_key_value_heads=1, num_global_key_value_heads=4))
-    yield Case("dense_mha", "odd", "as many KV heads as heads", text("SF", num_key_value_heads=4, head_dim=16,
-                                                                  global_head_dim=32))
+    yield Case("dense_mha", "odd", "as many KV heads as heads",
+               text("SF", num_key_value_heads=4, head_dim=16, global_head_dim=32))
     yield Case("dense_mqa", "odd", "one KV head for six heads",
                text("SF", num_attention_heads=6, num_key_value_heads=1))
     yield Case("dense_same_head_dim", "odd", "equal head_dims: per_layer_config is saved nearly "
@@ -145,8 +147,8 @@ def file_cases():
                text("SSSSSFF"), file_text={"layer_types": DROP})
     yield Case("last_layer_forced_full", "odd", "the file says that the last layer is sliding",
                text("SFSF"), file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
-    yield Case("last_layer_forced_full_same_head_dim", "odd", "the same where leaving it sliding is "
-               "no shape error", text("SFSF", global_head_dim=4),
+    yield Case("last_layer_forced_full_same_head_dim", "odd",
+               "the same where leaving it sliding is no shape error", text("SFSF", global_head_dim=4),
                file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
     yield Case("layers_off_pattern", "odd", "kinds of layers in no regular order",
                e_text("FSFFSF", 2))
@@ -224,9 +226,9 @@ BF16_TWINS = ("e2b_like", "e2b_35_layers", "e4b_like", "e_redundant_tensors", "u
               "odd_sizes", "long_prompt", "e_window_4", "bf16_root_up", "dense_untied")
 
 
-# Seeds for which the reference's own bf16 run stays within some 6% of its float32 run (elsewhere one
-# flipped expert moves logits by half the range) and greedy ids vary: with others the checks of the
-# twins would pass nearly anything.
+# Seeds for which the reference's own bf16 run stays within some 8% of its float32 run (elsewhere
+# one flipped expert moves logits by half the range) and greedy ids vary: with others the checks of
+# the twins would pass nearly anything.
 SEEDS = {"e2b_35_layers": 4, "dense_31b_like": 6, "dense_k_eq_v": 1, "moe_26b_like": 1,
          "moe_8_top_2": 2, "long_prompt": 1, "e_window_4": 1}
 

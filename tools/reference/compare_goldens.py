@@ -61,8 +61,8 @@ def files_of(folder):
             if path.suffix in (".json", ".safetensors")}
 
 
-def main():
-    committed, made = Path(sys.argv[1]), Path(sys.argv[2])
+def main(arguments):
+    committed, made = Path(arguments[0]), Path(arguments[1])
     old, new = files_of(committed), files_of(made)
     problems = [f"{name}: not made any more" for name in sorted(old - new)]
     problems += [f"{name}: not committed" for name in sorted(new - old)]
@@ -79,4 +79,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

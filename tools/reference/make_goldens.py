@@ -44,8 +44,10 @@ def golden_of(case, folder):
     logits, hidden = reference.run(model, ids)
     tensors = {"input_ids": ids, "logits": logits}
     for i, rows in enumerate(hidden):
-        if case.dtype == "bf16":
-            continue  # the f32 case that it is a twin of finds the layer
+        if case.dtype == "bf16" and i > 0:
+            # The f32 case finds the layer. The embedding stays: a root that is not rounded moves it
+            # by 0.1%, which logits within 1.2 times the error of a bf16 run would hide.
+            break
         if case.tokens > LONG_PROMPT:
             tensors[f"hidden_tail.{i}"] = rows[-TAIL_ROWS:].clone()
         else:
@@ -84,11 +86,11 @@ def index_entry(case):
             "dtype": case.dtype, "note": case.note}
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", default=DEFAULT_OUT)
     parser.add_argument("--only", default="", help="names of cases, with commas between")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     only = set(filter(None, options.only.split(",")))
     chosen = [case for case in cases.all_cases() if not only or case.name in only]
     if only - {case.name for case in chosen}:

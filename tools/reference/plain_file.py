@@ -1,4 +1,4 @@
-"""Reads a checkpoint folder with NumPy alone: config.json in both spellings, safetensors by hand."""
+"""Reads a checkpoint folder with NumPy alone: both spellings of config.json, safetensors."""
 
 import json
 import os
