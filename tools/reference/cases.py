@@ -148,7 +148,8 @@ def file_cases():
     yield Case("last_layer_forced_full", "odd", "the file says that the last layer is sliding",
                text("SFSF"), file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
     yield Case("last_layer_forced_full_same_head_dim", "odd",
-               "the same where leaving it sliding is no shape error", text("SFSF", global_head_dim=4),
+               "the same where leaving it sliding is no shape error",
+               text("SFSF", global_head_dim=4),
                file_text={"layer_types": [SLIDING, FULL, SLIDING, SLIDING]})
     yield Case("layers_off_pattern", "odd", "kinds of layers in no regular order",
                e_text("FSFFSF", 2))

@@ -1,6 +1,7 @@
-"""A second reading of Gemma 4's text decoder, in NumPy and float64, from docs/spec/01-text.md.
+"""A second reading of Gemma 4's text decoder, in NumPy and float64.
 
-It shares no code with transformers and none with culet. Where the three agree, a golden is sound.
+Written from a description of the model, it shares no code with transformers and none with culet.
+Where the three agree, a golden is sound.
 Each formula is one method, so that tools/reference/mistakes.py can replace one at a time.
 
     python tools/reference/numpy_gemma4.py            compares with every committed golden
@@ -55,7 +56,7 @@ class Gemma4:
         name = "embed_tokens.weight"
         return self.w[name][ids] * self.root(self.config.hidden, name)
 
-    # --- per-layer embeddings (2.2) -----------------------------------------------------------
+    # --- per-layer embeddings -----------------------------------------------------------
 
     def ple_token(self, ids):
         name = "embed_tokens_per_layer.weight"
@@ -78,7 +79,7 @@ class Gemma4:
         y = (gate * ple) @ w["per_layer_projection.weight"].T
         return x + self.norm(y, w["post_per_layer_input_norm.weight"])
 
-    # --- attention (2.3 to 2.6) ---------------------------------------------------------------
+    # --- attention ---------------------------------------------------------------
 
     def frequencies(self, layer):  # [head_dim / 2] f32
         rope, dim = self.config.rope[self.config.kinds[layer]], self.config.head_dims[layer]
@@ -149,7 +150,7 @@ class Gemma4:
             heads.append(softmax(scores) @ v[:, kv])
         return np.concatenate(heads, axis=-1) @ w["self_attn.o_proj.weight"].T
 
-    # --- feed-forward (2.7 to 2.9) ------------------------------------------------------------
+    # --- feed-forward ------------------------------------------------------------
 
     def gated(self, gate, up):
         return self.gelu(gate) * up

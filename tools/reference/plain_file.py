@@ -47,7 +47,7 @@ def read_weights(folder):
 
 
 class Config:
-    """Section 1 of the spec."""
+    """The text config, with the defaults of transformers for absent keys."""
 
     def __init__(self, top):
         text = top.get("text_config", top)

@@ -36,8 +36,9 @@ def text_model(model):
 def round_embed_scales(model):
     """sqrt(hidden_size) and the per-layer table's root as a bf16 model multiplies with them.
 
-    The spec, 2.1: where the table is stored in bf16, its root is rounded to bf16 even if all else
-    is computed in float32. transformers rounds only when it also computes in bf16.
+    The published models were made with the rounded roots, so a table that is stored in
+    bf16 is multiplied with them even if all else is computed in float32. transformers rounds only
+    when it also computes in bf16.
     """
     text = text_model(model)
     for name in ("embed_tokens", "embed_tokens_per_layer"):
