@@ -1,9 +1,9 @@
 # Every header compiles alone: one generated source a header, which includes it twice (the second
-# time shows a missing include guard). Headers named *-inl.h are pieces of one source and exempt.
+# time shows a missing include guard). Headers named *_inl.h are pieces of one source and exempt.
 function(culet_add_header_checks)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
        ${CMAKE_SOURCE_DIR}/include/*.h ${CMAKE_SOURCE_DIR}/src/*.h)
-  list(FILTER headers EXCLUDE REGEX "-inl\\.h$")
+  list(FILTER headers EXCLUDE REGEX "[-_]inl\\.h$")
   set(sources "")
   foreach(header ${headers})
     string(REGEX REPLACE "^(include|src)/" "" include "${header}")
