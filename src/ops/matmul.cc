@@ -40,6 +40,7 @@ void Pack(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& 
           std::byte* operand) {
   const std::int64_t rows = x.extent(0);
   const std::int64_t k = x.extent(1);
+  CULET_DCHECK(kernel.operand_bytes(rows, k) <= MatMulScratchBytes(rows, k));
   if (rows * k < kParallelElements) {
     kernel.pack(x.data(), x.stride(0), rows, k, 0, rows, operand);
     return;
@@ -103,8 +104,8 @@ void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2
 }
 
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
-  // The widest operand is f32; kernels pad rows to tiles of at most 8 and columns to at most 64.
-  return static_cast<std::size_t>(RoundUp(rows, 8)) *
+  // The widest operand is f32; kernels pad rows to tiles of 2 to 8 and columns to at most 64.
+  return static_cast<std::size_t>(rows + 7) *
          static_cast<std::size_t>(RoundUp(max_cols, 64)) * sizeof(float);
 }
 

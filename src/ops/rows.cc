@@ -180,13 +180,11 @@ void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32
 }
 
 void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 2> x) {
-  if (static_cast<std::int64_t>(w.size()) != x.extent(1)) {
-    ThrowShape("ScaleRows: w [" + std::to_string(w.size()) + "] does not fit x " + ShapeText(x));
-  }
+  CheckWeight("ScaleRows", w, x.extent(1));
   CheckContiguous("ScaleRows", "x", x);
   OverRows(ctx, x.extent(0), x.extent(1), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      ctx.kernels().scale(w.data(), scale, x.row(row), x.extent(1));
+      ctx.kernels().scale(DataOrNull(w), scale, x.row(row), x.extent(1));
     }
   });
 }

@@ -21,6 +21,7 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   EXPECT_EQ(kernels.level, GetParam());
   // Levels that have their own products.
   EXPECT_EQ(kernels.matmul_bf16.level, GetParam());
+  EXPECT_EQ(kernels.matmul_bf16_exact.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
@@ -29,7 +30,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
 
 TEST_P(ForcedLevel, HasEveryKernelOfTheTable) {
   const CpuKernels& kernels = KernelsOf(GetParam());
-  for (const MatMulKernel* kernel : {&kernels.matmul_f32, &kernels.matmul_bf16, &kernels.matmul_f16}) {
+  for (const MatMulKernel* kernel : {&kernels.matmul_f32, &kernels.matmul_bf16, &kernels.matmul_bf16_exact,
+                                     &kernels.matmul_f16}) {
     EXPECT_NE(kernel->run, nullptr);
     EXPECT_NE(kernel->pack, nullptr);
     EXPECT_NE(kernel->operand_bytes, nullptr);

@@ -14,7 +14,7 @@ struct Case {
   std::int64_t rows, n, k;
 };
 
-// The formula in double; bf16 weights see x rounded to bf16.
+// The formula in double; long sums over bf16 weights see x rounded to bf16.
 void CheckAgainstFormula(Context& ctx, DType dtype, const Case& c, Values values) {
   Random random(static_cast<std::uint64_t>(c.rows * 1000003 + c.n * 1009 + c.k));
   std::vector<float> x = RandomFloats(random, c.rows * c.k, values);
@@ -30,7 +30,7 @@ void CheckAgainstFormula(Context& ctx, DType dtype, const Case& c, Values values
       double max_abs = 0;
       for (std::int64_t i = 0; i < c.k; ++i) {
         float value = x[static_cast<std::size_t>(r * c.k + i)];
-        if (dtype == DType::kBF16) value = RoundToBf16(value);
+        if (dtype == DType::kBF16 && c.k > kExactCols) value = RoundToBf16(value);
         const double product =
             static_cast<double>(value) * w.widened()[static_cast<std::size_t>(n * c.k + i)];
         sum += product;
@@ -50,13 +50,18 @@ TEST_P(MatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
       CheckAgainstFormula(ctx(), dtype, {1, 5, k}, Values::kOrdinary);
       CheckAgainstFormula(ctx(), dtype, {7, 3, k}, Values::kOrdinary);
       CheckAgainstFormula(ctx(), dtype, {29, 6, k}, Values::kOrdinary);
+      // The kernels of long sums of bf16 weights, at the same tails.
+      CheckAgainstFormula(ctx(), dtype, {3, 5, kExactCols + k}, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), dtype, {15, 5, kExactCols + k}, Values::kOrdinary);
     }
     for (const std::int64_t n : {1, 2, 3, 4, 5, 15, 16, 17, 31, 33, 61, 67, 130}) {
       CheckAgainstFormula(ctx(), dtype, {2, n, 40}, Values::kOrdinary);
       CheckAgainstFormula(ctx(), dtype, {37, n, 40}, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), dtype, {14, n, 600}, Values::kOrdinary);
     }
     for (std::int64_t rows = 1; rows <= 40; ++rows) {
       CheckAgainstFormula(ctx(), dtype, {rows, 9, 35}, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), dtype, {rows, 5, 545}, Values::kOrdinary);
     }
   }
 }
@@ -75,6 +80,8 @@ TEST_P(MatMulTest, EqualsTheFormulaForTinyHugeAndOutlyingValues) {
     for (const Values values : {Values::kTiny, Values::kHuge, Values::kOutlier}) {
       CheckAgainstFormula(ctx(), dtype, {3, 21, 257}, values);
       CheckAgainstFormula(ctx(), dtype, {33, 21, 257}, values);
+      CheckAgainstFormula(ctx(), dtype, {3, 21, 557}, values);
+      CheckAgainstFormula(ctx(), dtype, {33, 21, 557}, values);
     }
   }
 }
@@ -109,8 +116,7 @@ TEST_P(MatMulTest, OneRowEqualsItselfAmongManyBitForBitOnOneAndTwoThreads) {
 
 TEST_P(MatMulTest, ManyTargetsEqualOneByOneBitForBitAlsoOfMixedFormats) {
   Random random(5);
-  const std::int64_t k = 100;
-  for (const std::int64_t rows : {1, 30}) {
+  for (const auto& [rows, k] : {std::pair<std::int64_t, std::int64_t>{1, 100}, {30, 100}, {1, 700}, {30, 700}}) {
     const std::vector<float> x = RandomFloats(random, rows * k);
     const View<const float, 2> input(x.data(), {rows, k});
     const TestMatrix a(DType::kBF16, 70, k, RandomFloats(random, 70 * k));
@@ -140,7 +146,7 @@ TEST_P(MatMulTest, ColumnsPastTheLastAreNeverRead) {
   Random random(9);
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (const std::int64_t rows : {1, 5, 40}) {
-      const std::int64_t k = 37;
+      const std::int64_t k = rows == 5 ? 549 : 37;
       Guarded x(rows, k);
       x.Set(RandomFloats(random, rows * k));
       const TestMatrix w(dtype, 4, k, RandomFloats(random, 4 * k));

@@ -68,7 +68,7 @@ void GeluMul(const float* gate, const float* up, float* out, std::int64_t n) {
 }
 
 void Scale(const float* w, float scale, float* x, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) x[i] = x[i] * w[i] * scale;
+  for (std::int64_t i = 0; i < n; ++i) x[i] = x[i] * (w != nullptr ? w[i] : 1.0f) * scale;
 }
 
 void Add(const float* a, const float* b, float* out, std::int64_t n) {

@@ -1,0 +1,12 @@
+// The parts of the avx512 level, by op group.
+#pragma once
+
+#include "ops/cpu/kernels.h"
+
+namespace culet::avx512 {
+
+void FillMatMulPart(CpuKernels& table);
+void FillAttentionPart(CpuKernels& table);
+void FillRowsPart(CpuKernels& table);
+
+}  // namespace culet::avx512

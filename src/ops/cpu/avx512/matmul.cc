@@ -1,0 +1,26 @@
+// Matrix products for AVX512: f32, f16 and bf16 weights widened to f32.
+#include "ops/cpu/simd/target.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "ops/cpu/avx512/avx512.h"
+
+#define CULET_TILE_ROWS 6
+
+CULET_TARGET_BEGIN(CULET_AVX512_TARGET)
+namespace culet::avx512 {
+namespace {
+
+#include "ops/cpu/avx512/vec_inl.h"
+static_assert(kTileRows == CULET_TILE_ROWS);
+#include "ops/cpu/simd/matmul_inl.h"
+#include "ops/cpu/simd/matmul_f32_inl.h"
+
+}  // namespace
+
+void FillMatMulPart(CpuKernels& table) { FillF32Products(table, CpuLevel::kAvx512); }
+
+}  // namespace culet::avx512
+CULET_TARGET_END

@@ -1,0 +1,241 @@
+// Attention over a block of keys, over the vocabulary (see ops/cpu/kernels.h for the arguments). After
+// math_inl.h. One loop serves decoding and prompts: panels of up to kTileRows queries.
+//
+// Order of sums, the same for any panel: a score runs along head_dim in one vector, then Reduce4; the
+// sum of exponentials runs along positions in one vector; each output runs along keys one by one, in
+// rising order. Keys that a query does not see get weight 0 exactly, which leaves sums as they are.
+
+template <bool kBf16>
+struct Keys {
+  using Element = std::conditional_t<kBf16, std::uint16_t, float>;
+  static CULET_INLINE F32 Read(const Element* p) {
+    if constexpr (kBf16) {
+      return LoadBf16(p);
+    } else {
+      return Load(p);
+    }
+  }
+  static CULET_INLINE F32 ReadN(const Element* p, std::int64_t n) {
+    if constexpr (kBf16) {
+      return LoadBf16N(p, n);
+    } else {
+      return LoadN(p, n);
+    }
+  }
+};
+
+// scores[query][0 … 4) of kQueries queries and four keys.
+template <typename K, int kQueries>
+CULET_INLINE void ScorePanel(const float* q, std::int64_t stride,
+                             const typename K::Element* const (&keys)[4], std::int64_t head_dim,
+                             float* scores) {
+  F32 acc[kQueries][4];
+  for (int query = 0; query < kQueries; ++query) {
+    for (int c = 0; c < 4; ++c) acc[query][c] = Zero();
+  }
+  std::int64_t i = 0;
+  for (; i + kLanes <= head_dim; i += kLanes) {
+    F32 values[4];
+    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys[c] + i);
+    for (int query = 0; query < kQueries; ++query) {
+      const F32 x = Load(q + query * stride + i);
+      for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
+    }
+  }
+  if (i < head_dim) {
+    F32 values[4];
+    for (int c = 0; c < 4; ++c) values[c] = K::ReadN(keys[c] + i, head_dim - i);
+    for (int query = 0; query < kQueries; ++query) {
+      const F32 x = Load(q + query * stride + i);
+      for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
+    }
+  }
+  for (int query = 0; query < kQueries; ++query) {
+    _mm_storeu_ps(scores + query * kBlockKeys,
+                  Reduce4(acc[query][0], acc[query][1], acc[query][2], acc[query][3]));
+  }
+}
+
+// Positions [begin, end) of the block that any query of the tile sees.
+struct Hull {
+  std::int64_t begin;
+  std::int64_t end;
+};
+
+CULET_INLINE Hull HullOf(const AttentionBlockArgs& a) {
+  Hull hull{kBlockKeys, 0};
+  for (std::int64_t query = 0; query < a.queries; ++query) {
+    if (a.range[query].begin >= a.range[query].end) continue;
+    hull.begin = std::min<std::int64_t>(hull.begin, a.range[query].begin);
+    hull.end = std::max<std::int64_t>(hull.end, a.range[query].end);
+  }
+  return hull;
+}
+
+// V of head_dim columns [first, first + kVectors·kLanes), the last vector cut to `last` lanes.
+template <typename K, int kQueries, int kVectors>
+CULET_INLINE void ValuePanel(const AttentionBlockArgs& a, const Hull& hull, const float* weights,
+                             std::int64_t first, std::int64_t last, float* out) {
+  F32 acc[kQueries][kVectors];
+  for (int query = 0; query < kQueries; ++query) {
+    for (int c = 0; c < kVectors; ++c) acc[query][c] = Zero();
+  }
+  for (std::int64_t page = 0; page < kBlockPages; ++page) {
+    if (a.v_page[page] == nullptr) continue;
+    const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
+    const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
+    const auto* v = static_cast<const typename K::Element*>(a.v_page[page]) + first +
+                    (begin - page * kPageTokens) * a.head_dim;
+    for (std::int64_t key = begin; key < end; ++key, v += a.head_dim) {
+      F32 values[kVectors];
+      for (int c = 0; c + 1 < kVectors; ++c) values[c] = K::Read(v + c * kLanes);
+      values[kVectors - 1] = last == kLanes ? K::Read(v + (kVectors - 1) * kLanes)
+                                            : K::ReadN(v + (kVectors - 1) * kLanes, last);
+      for (int query = 0; query < kQueries; ++query) {
+        const F32 weight = Set(weights[query * kBlockKeys + key]);
+        for (int c = 0; c < kVectors; ++c) {
+          acc[query][c] = Fma(weight, values[c], acc[query][c]);
+        }
+      }
+    }
+  }
+  for (int query = 0; query < kQueries; ++query) {
+    for (int c = 0; c < kVectors; ++c) {
+      Store(out + query * a.stride + first + c * kLanes, acc[query][c]);
+    }
+  }
+}
+
+template <typename K, int kQueries>
+void ValueColumns(const AttentionBlockArgs& a, const Hull& hull, const float* weights, float* out) {
+  std::int64_t first = 0;
+  for (; first + 4 * kLanes <= a.head_dim; first += 4 * kLanes) {
+    ValuePanel<K, kQueries, 4>(a, hull, weights, first, kLanes, out);
+  }
+  for (; first + kLanes <= a.head_dim; first += kLanes) {
+    ValuePanel<K, kQueries, 1>(a, hull, weights, first, kLanes, out);
+  }
+  if (first < a.head_dim) {
+    ValuePanel<K, kQueries, 1>(a, hull, weights, first, a.head_dim - first, out);
+  }
+}
+
+// Scores of query → weights e^(score − max), 0 where it does not look; writes max and sum.
+CULET_INLINE void Soften(const AttentionBlockArgs& a, const Hull& hull, std::int64_t query) {
+  float* scores = a.scores + query * kBlockKeys;
+  const KeyRange range = a.range[query];
+  const F32 lowest = Set(-std::numeric_limits<float>::infinity());
+  const std::int64_t begin = hull.begin / kLanes * kLanes;
+  F32 max = lowest;
+  for (std::int64_t key = begin; key < hull.end; key += kLanes) {
+    max = Max(max, KeepLanes(Load(scores + key), lowest, range.begin - key, range.end - key));
+  }
+  const float largest = ReduceMax(max);
+  F32 sum = Zero();
+  for (std::int64_t key = begin; key < hull.end; key += kLanes) {
+    const F32 weight = KeepLanes(Exp(Sub(Load(scores + key), Set(largest))), Zero(),
+                                 range.begin - key, range.end - key);
+    Store(scores + key, weight);
+    sum = Add(sum, weight);
+  }
+  a.max[query] = largest;
+  a.sum[query] = ReduceAdd(sum);
+}
+
+// Calls Step<kQueries>::Run(args…) for 1 ≤ queries ≤ kTileRows.
+template <template <int> typename Step, typename... Args>
+CULET_INLINE void ForPanel(std::int64_t queries, Args... args) {
+  switch (queries) {
+    case 1: return Step<1>::Run(args...);
+    case 2: return Step<2>::Run(args...);
+    case 3: return Step<3>::Run(args...);
+#if CULET_TILE_ROWS > 3
+    case 4: return Step<4>::Run(args...);
+    case 5: return Step<5>::Run(args...);
+    case 6: return Step<6>::Run(args...);
+#endif
+    default: __builtin_unreachable();
+  }
+}
+
+template <typename K>
+struct Panels {
+  template <int kQueries>
+  struct Score {
+    static CULET_INLINE void Run(const float* q, std::int64_t stride,
+                                 const typename K::Element* const* keys, std::int64_t head_dim,
+                                 float* scores) {
+      const typename K::Element* const four[4] = {keys[0], keys[1], keys[2], keys[3]};
+      ScorePanel<K, kQueries>(q, stride, four, head_dim, scores);
+    }
+  };
+  template <int kQueries>
+  struct Value {
+    static CULET_INLINE void Run(const AttentionBlockArgs* a, const Hull* hull,
+                                 const float* weights, float* out) {
+      ValueColumns<K, kQueries>(*a, *hull, weights, out);
+    }
+  };
+};
+
+template <typename K>
+void BlockOf(const AttentionBlockArgs& a) {
+  const Hull hull = HullOf(a);
+  const std::int64_t panels = (a.queries + kTileRows - 1) / kTileRows;
+  const std::int64_t panel = (a.queries + panels - 1) / panels;  // even: 4 + 4, not 6 + 2
+  for (std::int64_t page = 0; page < kBlockPages; ++page) {
+    if (a.k_page[page] == nullptr) continue;
+    const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
+    const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
+    const auto* base = static_cast<const typename K::Element*>(a.k_page[page]);
+    for (std::int64_t key = begin / 4 * 4; key < end; key += 4) {
+      // Slots outside of the hull may hold anything: a neighbour is read in their place.
+      const typename K::Element* keys[4];
+      for (std::int64_t c = 0; c < 4; ++c) {
+        const std::int64_t inside = std::clamp(key + c, begin, end - 1);
+        keys[c] = base + (inside - page * kPageTokens) * a.head_dim;
+      }
+      for (std::int64_t query = 0; query < a.queries; query += panel) {
+        ForPanel<Panels<K>::template Score>(std::min(panel, a.queries - query),
+                                            a.q + query * a.stride, a.stride,
+                                            static_cast<const typename K::Element* const*>(keys),
+                                            a.head_dim, a.scores + query * kBlockKeys + key);
+      }
+    }
+  }
+  for (std::int64_t query = 0; query < a.queries; ++query) Soften(a, hull, query);
+  for (std::int64_t query = 0; query < a.queries; query += panel) {
+    ForPanel<Panels<K>::template Value>(
+        std::min(panel, a.queries - query), &a, &hull,
+        static_cast<const float*>(a.scores + query * kBlockKeys), a.out + query * a.stride);
+  }
+}
+
+inline void Block(const AttentionBlockArgs& a) {
+  if (a.dtype == DType::kBF16) {
+    BlockOf<Keys<true>>(a);
+  } else {
+    BlockOf<Keys<false>>(a);
+  }
+}
+
+inline void Merge(float* max, float* sum, float* out, float block_max, float block_sum,
+                  const float* block_out, std::int64_t n) {
+  if (block_sum == 0.0f) return;  // the row sees none of the block's keys
+  const float joined = std::max(*max, block_max);
+  const float old_scale = std::exp(*max - joined);  // 0 for the first block
+  const float new_scale = std::exp(block_max - joined);
+  *max = joined;
+  *sum = *sum * old_scale + block_sum * new_scale;
+  const F32 before = Set(old_scale);
+  const F32 after = Set(new_scale);
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    const F32 added = Mul(LoadPart(block_out + i, n - i), after);
+    StorePart(out + i, Fma(LoadPart(out + i, n - i), before, added), n - i);
+  }
+}
+
+inline void FillAttention(CpuKernels& table, CpuLevel level) {
+  table.attention_block = {Block, level};
+  table.attention_merge = {Merge, level};
+}
