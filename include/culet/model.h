@@ -15,7 +15,8 @@
 
 namespace culet {
 
-enum class KvType { kAuto, kF32, kBf16 };  // kAuto: bf16 for bf16 checkpoints, else f32
+// kAuto: bf16 for bf16 checkpoints with more than 8 KiB of KV a position (in f32), else f32.
+enum class KvType { kAuto, kF32, kBf16 };
 
 struct LoadOptions {
   int threads = 0;               // 0: the CPUs that this process may use

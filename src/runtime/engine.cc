@@ -132,7 +132,15 @@ View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTa
     batch.page_tables[static_cast<int>(kind)] = kv_.page_table(kind);
   }
   batch.table_stride = kv_.table_stride();
-  return decoder_.Forward(*context_, batch, kv_.layers(), tap);
+  try {
+    return decoder_.Forward(*context_, batch, kv_.layers(), tap);
+  } catch (...) {
+    // What was not computed must not count as stored: the next step starts where this one did.
+    for (const StepPart& part : parts) {
+      kv_.Rewind(part.sequence, kv_.length(part.sequence) - part.count);
+    }
+    throw;
+  }
 }
 
 View<const float, 2> Engine::Logits(View<const float, 2> hidden) {

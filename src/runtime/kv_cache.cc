@@ -20,6 +20,15 @@ std::uint64_t Aligned(std::uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
+DType DefaultKvDType(const ModelConfig& config, DType weights) {
+  std::int64_t elements = 0;  // of one position
+  for (const LayerConfig& layer : config.layers) {
+    if (layer.owns_kv) elements += 2 * layer.kv_heads * layer.head_dim;
+  }
+  const bool small = elements * static_cast<std::int64_t>(sizeof(float)) <= kSmallKvBytes;
+  return weights != DType::kBF16 || small ? DType::kF32 : DType::kBF16;
+}
+
 std::int64_t KvPlan::PagesPerSequence(const ModelConfig& config, LayerKind kind) const {
   const std::int64_t all = PagesFor(context);
   if (kind == LayerKind::kFull) return all;

@@ -23,6 +23,12 @@
 
 namespace culet {
 
+// The number format of the cache where nobody asks for one: f32 for checkpoints that are not bf16, and
+// for models so small that f32 costs nothing (at most kSmallKvBytes a position): there every rounding
+// shows, and an expert chosen by a hair may flip. Else bf16, half the bytes.
+inline constexpr std::int64_t kSmallKvBytes = 8192;
+DType DefaultKvDType(const ModelConfig& config, DType weights);
+
 // What the pools are sized for.
 struct KvPlan {
   DType dtype = DType::kBF16;

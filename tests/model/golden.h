@@ -77,6 +77,7 @@ struct LoadSettings {
   std::int64_t rewind_tokens = 0;
   int threads = 1;
   CpuLevel level = AvailableLevels().back();
+  bool bf16_kv = false;  // else what the engine chooses by itself
 };
 
 inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSettings& settings) {
@@ -84,7 +85,9 @@ inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSett
   model.checkpoint =
       std::make_unique<Checkpoint>(Checkpoint::Open(FileSystem::Real(), folder));
   KvPlan plan;
-  plan.dtype = model.checkpoint->main_dtype() == DType::kBF16 ? DType::kBF16 : DType::kF32;
+  plan.dtype = settings.bf16_kv
+                   ? DType::kBF16
+                   : DefaultKvDType(model.checkpoint->config(), model.checkpoint->main_dtype());
   plan.context = settings.context;
   plan.chunk = settings.chunk;
   plan.sequences = settings.sequences;

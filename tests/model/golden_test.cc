@@ -78,6 +78,7 @@ TEST_P(GoldenTest, LogitsAndEveryLayerAreThoseOfTheReference) {
   const LevelCase& param = GetParam();
   testing::LoadSettings settings;
   settings.level = param.level;
+  settings.bf16_kv = param.golden.dtype == "bf16";  // as large models have it
   testing::LoadedModel model = testing::LoadModel(param.golden.folder, settings);
   const SafetensorsFile golden =
       SafetensorsFile::Open(FileSystem::Real(), param.golden.folder / "golden.safetensors");

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <stdexcept>
 
 #include "model/golden.h"
 
@@ -73,6 +74,7 @@ class EqualityTest : public ::testing::TestWithParam<GoldenCase> {
     settings.sequences = sequences;
     settings.threads = threads;
     settings.rewind_tokens = rewind_tokens;
+    settings.bf16_kv = GetParam().dtype == "bf16";
     return LoadModel(GetParam().folder, settings);
   }
 };
@@ -204,6 +206,64 @@ TEST_P(EqualityTest, AskingForOneRowGivesTheSameAsAskingForAll) {
   const std::vector<float> all = testing::AllLogits(engine, tokens);
   const std::vector<float> last = Alone(engine, tokens, 400);
   EXPECT_TRUE(std::equal(last.begin(), last.end(), all.end() - engine.config().vocab));
+}
+
+TEST_P(EqualityTest, LayersPastTheLastKvSeeOnlyTheRowsThatAsk) {
+  LoadedModel model = Load();
+  Engine& engine = *model.engine;
+  const int sequence = engine.AddSequence();
+  const std::vector<std::int32_t> tokens = RandomTokens(20, engine.config(), 51);
+  engine.Append(sequence, tokens);
+  const int last_kv_layer = engine.config().first_shared_layer() - 1;
+  const StepPart first = {sequence, 12, Wanted::kNone};
+  engine.Step(std::span(&first, 1), [&](int index, View<const float, 2> x) {
+    EXPECT_LE(index, last_kv_layer) << "nobody asked, yet layer " << index - 1 << " was finished";
+    EXPECT_EQ(x.extent(0), 12);
+  });
+  const StepPart rest = {sequence, 8, Wanted::kLast};
+  engine.Step(std::span(&rest, 1), [&](int index, View<const float, 2> x) {
+    EXPECT_EQ(x.extent(0), index <= last_kv_layer ? 8 : 1) << "after layer " << index - 1;
+  });
+}
+
+TEST_P(EqualityTest, AStepThatFailsLeavesTheSequenceAsItWas) {
+  LoadedModel model = Load();
+  LoadedModel fresh = Load();
+  Engine& engine = *model.engine;
+  const std::vector<std::int32_t> tokens = RandomTokens(30, engine.config(), 61);
+  const int sequence = engine.AddSequence();
+  engine.Append(sequence, tokens);
+  const StepPart part = {sequence, 10, Wanted::kNone};
+  engine.Step(std::span(&part, 1));
+  EXPECT_THROW(engine.Step(std::span(&part, 1),
+                           [](int, View<const float, 2>) { throw std::runtime_error("planted"); }),
+               std::runtime_error);
+  EXPECT_EQ(engine.computed(sequence), 10);
+  EXPECT_EQ(LastLogits(engine, sequence, 400), Alone(*fresh.engine, tokens, 400));
+}
+
+TEST_P(EqualityTest, RefusesTokensOutsideTheVocabularyAndPromptsThatDoNotFit) {
+  LoadedModel model = Load();
+  Engine& engine = *model.engine;
+  const int sequence = engine.AddSequence();
+  for (const std::int64_t bad : {std::int64_t{-1}, engine.config().vocab}) {
+    const std::int32_t token = static_cast<std::int32_t>(bad);
+    EXPECT_THROW(engine.Append(sequence, std::span(&token, 1)), Error);
+  }
+  const std::vector<std::int32_t> long_prompt = RandomTokens(MaxContext() + 1, engine.config(), 1);
+  EXPECT_THROW(engine.Append(sequence, long_prompt), Error);
+  EXPECT_TRUE(engine.tokens(sequence).empty());
+}
+
+TEST_P(EqualityTest, WhatIsPlannedIsAllocated) {
+  LoadedModel model = Load(3, 2, 100, 64);
+  const MemoryPlan plan = PlanMemory(model.engine->config(), model.engine->kv().plan(), 2);
+  EXPECT_EQ(model.engine->allocated_bytes(), plan.total());
+  // A step needs nothing beyond it.
+  const int sequence = model.engine->AddSequence();
+  model.engine->Append(sequence, RandomTokens(200, model.engine->config(), 71));
+  LastLogits(*model.engine, sequence, 64);
+  EXPECT_EQ(model.engine->allocated_bytes(), plan.total());
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EqualityTest, ::testing::ValuesIn(FamilyCases()),

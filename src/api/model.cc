@@ -1,0 +1,167 @@
+// Loading a model, and logits of whole prompts.
+#include "culet/model.h"
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include "api/model_impl.h"
+#include "base/error.h"
+#include "base/thread_pool.h"
+#include "checkpoint/generation_config.h"
+
+namespace culet {
+namespace {
+
+// Positions that a user gets without asking: enough for a long chat, small enough for a laptop.
+constexpr std::int64_t kDefaultContext = 8192;
+
+std::string Gib(std::uint64_t bytes) {  // "12.9 GiB"
+  const std::uint64_t tenths = (bytes * 10 + (1u << 29)) >> 30;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
+}
+
+// MemAvailable of the system; 0 where it does not say.
+std::uint64_t AvailableMemory() {
+  std::ifstream info("/proc/meminfo");
+  std::string name;
+  std::uint64_t kib = 0;
+  std::string unit;
+  while (info >> name >> kib >> unit) {
+    if (name == "MemAvailable:") return kib << 10;
+  }
+  return 0;
+}
+
+void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return;
+  throw Error(ErrorKind::kInvalidArgument, std::string(name) + " is " + std::to_string(value) +
+                                               "; it must be " + std::to_string(low) + " to " +
+                                               std::to_string(high));
+}
+
+std::unique_ptr<Context> MakeContext(const LoadOptions& options) {
+  CheckRange("threads", options.threads, 0, 1024);
+  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
+  if (options.cpu.empty()) return std::make_unique<Context>(threads);
+  const std::optional<CpuLevel> level = CpuLevelFromName(options.cpu);
+  if (!level) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "the kernel level \"" + options.cpu +
+                    "\" is unknown; there are plain, avx2, avx512, avx512bf16 and amx");
+  }
+  return std::make_unique<Context>(threads, *level);
+}
+
+// KV and activations must be memory; weights are mapped and may be read again from the disk.
+void CheckMemory(const ModelInfo& info) {
+  const std::uint64_t needed = info.kv_bytes + info.activation_bytes;
+  const std::uint64_t available = AvailableMemory();
+  if (available == 0 || needed <= available) return;
+  throw Error(ErrorKind::kResource,
+              "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) + " KV + " +
+                  Gib(info.activation_bytes) + " work = " + Gib(needed) + " beside " +
+                  Gib(info.weight_bytes) + " of mapped weights; " + Gib(available) +
+                  " are free. A smaller --context needs less");
+}
+
+ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
+  const GenerationConfig config =
+      LoadGenerationConfig(FileSystem::Real(), checkpoint.folder() / "generation_config.json");
+  ModelDefaults defaults;
+  defaults.stop_tokens = config.stop_tokens;
+  defaults.suppress_tokens = config.suppress_tokens;
+  defaults.do_sample = config.do_sample;
+  defaults.temperature = config.temperature;
+  defaults.top_k = config.top_k;
+  defaults.top_p = config.top_p;
+  defaults.min_p = config.min_p;
+  defaults.repetition_penalty = config.repetition_penalty;
+  defaults.max_new_tokens = config.max_new_tokens;
+  return defaults;
+}
+
+}  // namespace
+
+Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options) {
+  std::vector<ConfigOverride> overrides;
+  for (const auto& [key, value] : options.overrides) overrides.push_back({key, value});
+  return Checkpoint::Open(FileSystem::Real(), path, overrides);
+}
+
+KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
+  const ModelConfig& config = checkpoint.config();
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
+  KvPlan plan;
+  CheckRange("context", options.context, 0, kMost);
+  CheckRange("chunk", options.chunk, 1, 65536);
+  CheckRange("sequences", options.sequences, 1, 4096);
+  CheckRange("rewind_tokens", options.rewind_tokens, 0, kMost);
+  plan.context = options.context > 0 ? options.context : std::min(config.max_positions, kDefaultContext);
+  plan.chunk = std::min(options.chunk, plan.context);
+  plan.sequences = options.sequences;
+  plan.rewind_tokens = options.rewind_tokens;
+  switch (options.kv) {
+    case KvType::kAuto: plan.dtype = DefaultKvDType(config, checkpoint.main_dtype()); break;
+    case KvType::kF32: plan.dtype = DType::kF32; break;
+    case KvType::kBf16: plan.dtype = DType::kBF16; break;
+  }
+  return plan;
+}
+
+Model::Model() : impl_(std::make_unique<Impl>()) {}
+Model::~Model() = default;
+
+std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const LoadOptions& options) {
+  std::shared_ptr<Model> model(new Model());
+  Impl& impl = *model->impl_;
+  impl.path = path;
+  impl.checkpoint = std::make_unique<Checkpoint>(OpenCheckpoint(path, options));
+  impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
+  CheckMemory(impl.info);
+  impl.defaults = DefaultsOf(*impl.checkpoint);
+  impl.engine = std::make_unique<Engine>(*impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
+                                         MakeContext(options));
+  TextProcessor::Options text;
+  text.tokenizer = options.tokenizer;
+  text.allow_control_tokens = options.allow_control_tokens;
+  impl.text = TextProcessor::Open(path, text);
+  return model;
+}
+
+const ModelInfo& Model::info() const { return impl_->info; }
+const ModelDefaults& Model::defaults() const { return impl_->defaults; }
+const TextProcessor& Model::text() const { return *impl_->text; }
+std::uint64_t Model::allocated_bytes() const { return impl_->engine->allocated_bytes(); }
+
+void Model::Logits(std::span<const TokenId> tokens, std::int64_t chunk,
+                   const std::function<void(std::int64_t, std::span<const float>)>& on_row) {
+  Engine& engine = *impl_->engine;
+  const std::int64_t most = engine.kv().plan().chunk;
+  if (chunk <= 0 || chunk > most) chunk = most;
+  const int sequence = engine.AddSequence();
+  try {
+    engine.Append(sequence, tokens);
+    const std::int64_t total = static_cast<std::int64_t>(tokens.size());
+    for (std::int64_t begin = 0; begin < total; begin += chunk) {
+      const StepPart part = {sequence, std::min(chunk, total - begin), Wanted::kAll};
+      const View<const float, 2> hidden = engine.Step(std::span(&part, 1));
+      for (std::int64_t row = 0; row < part.count; row += Engine::kHeadRows) {
+        const std::int64_t rows = std::min(Engine::kHeadRows, part.count - row);
+        const View<const float, 2> logits =
+            engine.Logits(View<const float, 2>(hidden.row(row), {rows, hidden.extent(1)}));
+        for (std::int64_t index = 0; index < rows; ++index) {
+          on_row(begin + row + index,
+                 {logits.row(index), static_cast<std::size_t>(logits.extent(1))});
+        }
+      }
+    }
+  } catch (...) {
+    engine.RemoveSequence(sequence);
+    throw;
+  }
+  engine.RemoveSequence(sequence);
+}
+
+}  // namespace culet
