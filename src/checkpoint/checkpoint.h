@@ -13,12 +13,15 @@
 
 namespace culet {
 
+struct ModelFiles;
+
 class Checkpoint {
  public:
   // `path`: a folder with config.json and model.safetensors or model.safetensors.index.json, or a
   // .safetensors file beside config.json. Every text tensor that the config asks for is there with
   // the right shape and a dtype that culet computes with (f32, bf16, f16), and every tensor that is
-  // there has a row in the table, or Error names the one that does not. Reads headers only.
+  // there has a row in the table, or Error names the one that does not. Reads headers only, and
+  // lm_head.weight where it stands beside tied embeddings (to see whether it differs).
   static Checkpoint Open(FileSystem& files, const std::filesystem::path& path,
                          const std::vector<ConfigOverride>& overrides = {});
 
@@ -26,7 +29,7 @@ class Checkpoint {
   const std::filesystem::path& folder() const { return folder_; }
 
   // By the name without the family prefix: "embed_tokens.weight", "layers.3.mlp.gate_proj.weight",
-  // "lm_head.weight". Throws Error(kInternal) if the table does not ask for it.
+  // "lm_head.weight" (only where !head_is_embedding()). Throws Error(kInternal) if the table does not ask for it.
   const TensorView& tensor(const std::string& name) const;
   bool has_tensor(const std::string& name) const;
 
@@ -41,13 +44,20 @@ class Checkpoint {
     std::uint64_t bytes = 0;
     std::uint64_t parameters = 0;
     TensorUse use = TensorUse::kText;
-    std::string part;    // "embedding", "attention", "mlp", "experts", …
+    std::string part;    // of ExpectedTensor, or "unused"
     std::string reason;  // why it is unused; empty where it is used
   };
   const std::vector<Listing>& listings() const { return listings_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
 
+  // The text tensors by short name, as tensor() finds them.
+  const std::map<std::string, TensorView>& tensors() const { return tensors_; }
+
  private:
+  void Match(const std::map<std::string, TensorView>& present, const ModelFiles& model);
+  std::string SettleTiedHead(const TensorView& head,
+                             std::map<std::string, ExpectedTensor>* expected);
+
   ModelConfig config_;
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> shards_;

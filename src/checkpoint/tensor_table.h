@@ -21,7 +21,9 @@ struct ExpectedTensor {
   std::string name;                 // short: "layers.0.self_attn.q_proj.weight"
   std::vector<std::int64_t> shape;
   std::string symbolic_shape;       // "[num_attention_heads·head_dim, hidden_size]", for messages
-  std::string part;                 // "embedding", "per-layer embedding", "attention", "mlp", "experts", "norms", "head"
+  // "embedding", "per-layer embedding" (the table), "per-layer projection" (what mixes it in),
+  // "attention", "mlp", "experts", "router", "norms" (layer scalars among them), "head".
+  std::string part;
 };
 
 // Every text tensor that `config` needs, in file order (embedding, layers ascending, final norm, head).
@@ -29,6 +31,9 @@ std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& config);
 
 // "model.language_model." or "model."; what stands before short names in files of this config.
 std::string_view TensorPrefix(const ModelConfig& config);
+
+// The name in a file of this config: the prefix in front, except of "lm_head.weight".
+std::string FullTensorName(const ModelConfig& config, std::string_view short_name);
 
 // Why a tensor that is in the file but not expected is rightly unused ("vision tower: …", "layer 17
 // shares the KV of layer 13; its own k_proj is not used"); empty if nothing explains it.

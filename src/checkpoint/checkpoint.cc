@@ -1,0 +1,226 @@
+#include "checkpoint/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "checkpoint/config_fields.h"
+#include "checkpoint/model_files.h"
+
+namespace culet {
+namespace {
+
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "embed_tokens.weight";
+
+std::string ShapeText(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  }
+  return text + "]";
+}
+
+bool IsComputable(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+float ValueAt(const TensorView& tensor, std::size_t index) {
+  const std::byte* data = tensor.bytes.data();
+  if (tensor.dtype == DType::kF32) {
+    float value = 0;
+    std::memcpy(&value, data + 4 * index, 4);
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, data + 2 * index, 2);
+  return tensor.dtype == DType::kBF16 ? Bf16ToF32(bits) : F16ToF32(bits);
+}
+
+// Same shape and checked dtypes. Reads both tensors where they are equal, and stops where they
+// differ.
+bool EqualTensors(const TensorView& a, const TensorView& b) {
+  if (a.dtype == b.dtype) {
+    return std::memcmp(a.bytes.data(), b.bytes.data(), a.bytes.size()) == 0;
+  }
+  const auto count = static_cast<std::size_t>(a.elements());
+  for (std::size_t i = 0; i < count; ++i) {
+    if (ValueAt(a, i) != ValueAt(b, i)) return false;
+  }
+  return true;
+}
+
+// Why a tensor might be missing, where the file shows it.
+std::string MissingHint(const ModelConfig& config, const ModelFiles& model,
+                        const std::map<std::string, TensorView>& present,
+                        const ExpectedTensor& expected) {
+  for (const char* other : {"model.language_model.", "model.", "language_model.model.", ""}) {
+    const std::string name = other + expected.name;
+    if (other == TensorPrefix(config) || present.count(name) == 0) continue;
+    return ". The file has " + name + " instead: its layout is that of another kind of checkpoint" +
+           (std::string_view(other) == "language_model.model."
+                ? " (MLX); use the Hugging Face one"
+                : ", and config.json does not belong to it");
+  }
+  const std::string file = model.weights.filename().string();
+  if (model.weight_map.empty() && file.find("-of-") != std::string::npos) {
+    return ". " + file + " is one shard of several; name the folder with all of them";
+  }
+  return ". Weights and config are of different models, or the file is incomplete";
+}
+
+// Shape, dtype and alignment of a tensor that the decoder computes with.
+void CheckTensor(const TensorView& tensor, const ExpectedTensor& expected) {
+  const std::string place =
+      tensor.file->path().string() + ": tensor " + DisplayName(tensor.name);
+  if (!IsComputable(tensor.dtype)) {
+    throw Error(ErrorKind::kUnsupported, place + " is " + std::string(DTypeName(tensor.dtype)) +
+                                             "; culet computes with F32, BF16 and F16. Use the "
+                                             "unquantised checkpoint");
+  }
+  if (tensor.shape != expected.shape) {
+    throw Error(ErrorKind::kCorrupt, place + " is " + ShapeText(tensor.shape) +
+                                         "; config.json asks " + expected.symbolic_shape + " = " +
+                                         ShapeText(expected.shape) +
+                                         ". Weights and config are of different models");
+  }
+  // Kernels load whole elements; files of writers that do not pad the header may lie oddly.
+  if (tensor.file_offset % DTypeBytes(tensor.dtype) != 0) {
+    throw Error(ErrorKind::kUnsupported,
+                place + " begins at byte " + std::to_string(tensor.file_offset) +
+                    " of the file; expected a multiple of " +
+                    std::to_string(DTypeBytes(tensor.dtype)) +
+                    ". Load and save the file with safetensors 0.3 or later, which aligns tensors");
+  }
+}
+
+// Every tensor of every shard by its full name.
+std::map<std::string, TensorView> Gather(const std::vector<SafetensorsFile>& shards) {
+  std::map<std::string, TensorView> all;
+  for (const SafetensorsFile& shard : shards) {
+    for (const auto& [name, tensor] : shard.tensors()) all.emplace(name, tensor);
+  }
+  return all;
+}
+
+DType MainDType(const std::map<std::string, TensorView>& tensors) {
+  std::map<DType, std::uint64_t> bytes;
+  for (const auto& [name, tensor] : tensors) bytes[tensor.dtype] += tensor.bytes.size();
+  return std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) {
+           return a.second < b.second;
+         })->first;
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::Open(FileSystem& files, const std::filesystem::path& path,
+                            const std::vector<ConfigOverride>& overrides) {
+  const ModelFiles model = FindModelFiles(files, path);
+  Checkpoint result;
+  result.folder_ = model.folder;
+  result.config_ = LoadModelConfig(files, model.config, overrides);
+  result.shards_ = OpenShards(files, model);
+  result.warnings_ = model.warnings;
+  result.warnings_.insert(result.warnings_.end(), result.config_.warnings.begin(),
+                          result.config_.warnings.end());
+  const std::map<std::string, TensorView> present = Gather(result.shards_);
+  result.Match(present, model);
+  result.main_dtype_ = MainDType(result.tensors_);
+  return result;
+}
+
+// Finds each expected tensor, settles the head, and accounts for every tensor that is there.
+void Checkpoint::Match(const std::map<std::string, TensorView>& present, const ModelFiles& model) {
+  std::map<std::string, ExpectedTensor> expected;  // by full name, of what is there
+  for (ExpectedTensor& tensor : ExpectedTensors(config_)) {
+    std::string name = FullTensorName(config_, tensor.name);
+    auto found = present.find(name);
+    if (found == present.end() && tensor.name == kEmbedding && config_.tie_word_embeddings &&
+        present.count(kHead) != 0) {
+      // transformers ties the other way round then.
+      name = kHead;
+      found = present.find(name);
+      warnings_.push_back(model.weights.string() + ": has " + name + " and no " +
+                          FullTensorName(config_, tensor.name) +
+                          "; it serves as embedding and as head (tie_word_embeddings is true)");
+    }
+    if (found == present.end()) {
+      throw Error(ErrorKind::kCorrupt, model.weights.string() + ": tensor " + name +
+                                           " is missing; config.json asks " +
+                                           tensor.symbolic_shape + " = " +
+                                           ShapeText(tensor.shape) +
+                                           MissingHint(config_, model, present, tensor));
+    }
+    CheckTensor(found->second, tensor);
+    tensors_.emplace(tensor.name, found->second);
+    expected.emplace(name, std::move(tensor));
+  }
+  std::string head_reason;
+  if (config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0) {
+    head_reason = SettleTiedHead(present.at(kHead), &expected);
+  } else {
+    head_is_embedding_ = config_.tie_word_embeddings;
+  }
+
+  for (const auto& [name, tensor] : present) {
+    Listing listing;
+    listing.name = name;
+    listing.bytes = tensor.bytes.size();
+    listing.parameters = static_cast<std::uint64_t>(tensor.elements());
+    const auto used = expected.find(name);
+    if (used != expected.end()) {
+      listing.part = used->second.part;
+    } else {
+      listing.use = TensorUse::kUnused;
+      listing.part = "unused";
+      listing.reason = name == kHead ? head_reason : UnusedReason(config_, name);
+      if (listing.reason.empty()) {
+        throw Error(ErrorKind::kUnsupported,
+                    tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
+                        ShapeText(tensor.shape) +
+                        " is one that culet does not know for this config; expected no tensor that "
+                        "would be left unused. Weights and config are of different models, or the "
+                        "model has parts that culet lacks");
+      }
+    }
+    listings_.push_back(std::move(listing));
+  }
+}
+
+// lm_head.weight beside tied embeddings: unused where equal, used where it differs. Returns why it
+// is unused.
+std::string Checkpoint::SettleTiedHead(const TensorView& head,
+                                       std::map<std::string, ExpectedTensor>* expected) {
+  const TensorView& embedding = tensors_.at(kEmbedding);
+  ExpectedTensor tensor;
+  tensor.name = kHead;
+  tensor.part = "head";
+  tensor.symbolic_shape = "[vocab_size, hidden_size]";
+  tensor.shape = {config_.vocab, config_.hidden};
+  CheckTensor(head, tensor);
+  if (EqualTensors(head, embedding)) {
+    head_is_embedding_ = true;
+    return "equal to the embedding table, which serves as head";
+  }
+  head_is_embedding_ = false;
+  warnings_.push_back(head.file->path().string() + ": " + kHead +
+                      " differs from the embedding table although tie_word_embeddings is true; "
+                      "lm_head.weight is used as head, as transformers does");
+  tensors_.emplace(kHead, head);
+  expected->emplace(kHead, std::move(tensor));
+  return "";
+}
+
+const TensorView& Checkpoint::tensor(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) {
+    throw Error(ErrorKind::kInternal, folder_.string() + ": no tensor " + name +
+                                          " was asked for by the tensor table");
+  }
+  return found->second;
+}
+
+bool Checkpoint::has_tensor(const std::string& name) const { return tensors_.count(name) != 0; }
+
+}  // namespace culet
