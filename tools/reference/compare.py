@@ -37,8 +37,8 @@ COMMITTED = os.path.join(HERE, "..", "..", "tests", "golden")
 LIMIT = 1e-4           # the contract for f32 weights: max |difference| / max |logit|
 BF16_RATIO = 1.2       # culet's error against the reference's own bf16 run
 LIMIT_READINGS = 5e-5  # transformers in float32 against the NumPy reading in float64
-# A random configuration that magnifies a disturbance of its embeddings this much is chaotic: float32
-# itself may miss the limit there, and nothing is shown.
+# A random configuration that magnifies a disturbance of its embeddings this much is chaotic:
+# float32 itself may miss the limit there, and nothing is shown.
 ILL_CONDITIONED = 50.0
 LONG_TOKENS = 700
 CHUNKS = (1, 31, 64, 333, 700)

@@ -56,8 +56,12 @@ def load_f32(folder, stored):
 
 
 def load_bf16(folder):
-    """As a user runs it: everything in bf16, the default attention."""
-    return load(folder, torch.bfloat16, "sdpa")
+    """As a user runs it: everything in bf16, the default attention and experts where they can."""
+    text = transformers.AutoConfig.from_pretrained(folder).get_text_config()
+    width = getattr(text, "moe_intermediate_size", None) or 0
+    odd = text.hidden_size % 8 or width % 8
+    options = {"experts_implementation": "eager"} if width and odd else {}
+    return load(folder, torch.bfloat16, "sdpa", **options)
 
 
 @torch.no_grad()
