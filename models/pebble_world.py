@@ -170,9 +170,9 @@ def sort_turn(rng):
 
 
 def count_turn(rng):
-    """Counting one kind among three to six things. Key: the list and the kind."""
-    count = rng.choice([3, 4, 5, 6])
-    kinds = rng.sample(KINDS, rng.choice([2, 3, 3]))
+    """Counting one kind among two to six things. Key: the list and the kind."""
+    count = rng.choice([2, 3, 3, 4, 4, 5, 5, 6])
+    kinds = rng.sample(KINDS, rng.choice([2, 2, 3]))
     things = [rng.choice(kinds) for _ in range(count)]
     kind = kinds[0] if rng.random() < 0.8 else rng.choice(things)
     if rng.random() < 0.4:  # more of the higher counts
@@ -189,7 +189,7 @@ def count_turn(rng):
 
 def calendar_turn(rng):
     """Which weekday comes some days later or before. A finite table, so the key is the whole question."""
-    day, n = rng.randrange(7), rng.randint(1, 20)
+    day, n = rng.randrange(7), rng.randint(1, 14)
     back = rng.random() < 0.4
     other = DAYS[(day - n if back else day + n) % 7]
     days = "day" if n == 1 else "days"
@@ -474,8 +474,8 @@ BUILDERS = {
 }
 
 # Shares of the training mixture in conversations.
-MIXTURE = {"sum": 11, "difference": 12, "product": 4, "three_terms": 8, "sort": 14, "count": 17, "facts_near": 16,
-           "facts_far": 6, "calendar": 8, "system": 6, "tool": 6, "tool_unneeded": 1, "chat": 4, "multi_turn": 8}
+MIXTURE = {"sum": 12, "difference": 14, "product": 3, "three_terms": 6, "sort": 10, "count": 22, "facts_near": 20,
+           "facts_far": 5, "calendar": 14, "system": 6, "tool": 4, "tool_unneeded": 1, "chat": 3, "multi_turn": 6}
 
 
 def conversations(seed, split, mixture=None):

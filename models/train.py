@@ -112,18 +112,25 @@ class Packer:
 
 
 def tensors(length, rows):
-    """ids, targets (-100 where nothing is learnt), positions and the two attention masks of packed rows."""
+    """What a batch of packed rows is for the model.
+
+    Returns ids, targets (-100 where nothing is learnt), positions, the two attention masks, the number of the
+    conversation at every place, and the weight of every target: 1/sqrt(learnt tokens of its conversation), so that long
+    thoughts and lists do not drown the answers of one token.
+    """
     count = SHAPES[length]
     ids = np.zeros((count, length), np.int64)
     targets = np.full((count, length), -100, np.int64)
     positions = np.tile(np.arange(length), (count, 1))
     documents = np.full((count, length), -1, np.int64)
+    weights = np.zeros((count, length), np.float32)
     number = 0
     for r, row in enumerate(rows):
         at = 0
         for _, tokens, learnt in row:
             size = len(tokens)
             ids[r, at:at + size] = tokens
+            weights[r, at:at + size] = max(1, sum(learnt)) ** -0.5
             for i in range(1, size):
                 if learnt[i]:
                     targets[r, at + i - 1] = tokens[i]
@@ -136,7 +143,8 @@ def tensors(length, rows):
     full = (documents[:, :, None] == documents[:, None, :]) & (place[:, None] >= place[None, :])
     sliding = full & (place[:, None] - place[None, :] < WINDOW)
     masks = {"full_attention": full[:, None], "sliding_attention": sliding[:, None]}
-    return torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(positions), masks, documents
+    return (torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(positions), masks, documents,
+            torch.from_numpy(weights))
 
 
 def logits_and_targets(model, body, ids, targets, positions, masks):
@@ -153,7 +161,7 @@ def exact_by_task(model, body, rows_of):
     """Share of conversations in which every learnt token is the most likely one: what greedy decoding would write."""
     right, seen = {}, {}
     for length, rows in rows_of:
-        ids, targets, positions, masks, documents = tensors(length, rows)
+        ids, targets, positions, masks, documents, _ = tensors(length, rows)
         # With gradients, though unused: without them the body would be compiled once more for each shape.
         logits, wanted, chosen = logits_and_targets(model, body, ids, targets, positions, masks)
         wrong = set(documents[chosen][logits.argmax(-1) != wanted].tolist())
@@ -194,6 +202,7 @@ def export(model, out):
     saved.save_pretrained(out)
     with open(os.path.join(out, "generation_config.json"), "w", encoding="utf-8") as file:
         file.write(generation)  # ours, not the one that transformers would write
+    os.chmod(os.path.join(out, "model.safetensors"), 0o644)
 
 
 def main():
@@ -243,9 +252,11 @@ def main():
     losses, last_report, last_save = [], started, started
     while (share := (used + time.time() - started) / (60 * arguments.minutes)) < 1:
         length, rows = packer.batch()
-        ids, targets, positions, masks, _ = tensors(length, rows)
-        logits, wanted, _ = logits_and_targets(model, body, ids, targets, positions, masks)
-        loss = torch.nn.functional.cross_entropy(logits, wanted)
+        ids, targets, positions, masks, _, weights = tensors(length, rows)
+        logits, wanted, chosen = logits_and_targets(model, body, ids, targets, positions, masks)
+        weights = weights[chosen]
+        losses_of_tokens = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")
+        loss = (losses_of_tokens * weights).sum() / weights.sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
