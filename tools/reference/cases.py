@@ -176,6 +176,8 @@ def file_cases():
                text("SF"), extra=("equal_head",), tokens=12)
     yield Case("tied_other_head", "odd", "lm_head.weight beside tied embeddings, different: used",
                text("SF"), extra=("other_head",), tokens=12)
+    yield Case("tied_head_only", "odd", "tied, and the file holds lm_head.weight alone: it is the "
+               "embedding too", text("SF"), extra=("head_only",), tokens=12)
     yield Case("sharded", "odd", "several files by model.safetensors.index.json",
                e_text("SFSF", 2, use_double_wide_mlp=True), conditional=True, shard_bytes=30000)
     yield Case("f16", "odd", "weights stored in f16 (roots of the sizes are whole numbers)",

@@ -39,6 +39,11 @@ class Gemma4:
         self.w = {name.removeprefix(prefix): values for name, (_, values) in tensors.items()}
         self.types = {name.removeprefix(prefix): kind for name, (kind, _) in tensors.items()}
 
+        if "embed_tokens.weight" not in self.w:
+            # Tied, and only the head is in the file: it serves as the embedding too.
+            for values in (self.w, self.types):
+                values["embed_tokens.weight"] = values["lm_head.weight"]
+
     # --- parts --------------------------------------------------------------------------------
 
     def norm(self, x, weight=None):
