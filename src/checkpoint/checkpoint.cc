@@ -72,8 +72,7 @@ std::string MissingHint(const ModelConfig& config, const ModelFiles& model,
 
 // Shape, dtype and alignment of a tensor that the decoder computes with.
 void CheckTensor(const TensorView& tensor, const ExpectedTensor& expected) {
-  const std::string place =
-      tensor.file->path().string() + ": tensor " + DisplayName(tensor.name);
+  const std::string place = tensor.file->path().string() + ": tensor " + DisplayName(tensor.name);
   if (!IsComputable(tensor.dtype)) {
     throw Error(ErrorKind::kUnsupported, place + " is " + std::string(DTypeName(tensor.dtype)) +
                                              "; culet computes with F32, BF16 and F16. Use the "
@@ -107,9 +106,9 @@ std::map<std::string, TensorView> Gather(const std::vector<SafetensorsFile>& sha
 DType MainDType(const std::map<std::string, TensorView>& tensors) {
   std::map<DType, std::uint64_t> bytes;
   for (const auto& [name, tensor] : tensors) bytes[tensor.dtype] += tensor.bytes.size();
-  return std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) {
-           return a.second < b.second;
-         })->first;
+  return std::max_element(bytes.begin(), bytes.end(),
+                          [](const auto& a, const auto& b) { return a.second < b.second; })
+      ->first;
 }
 
 }  // namespace
@@ -148,8 +147,7 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     if (found == present.end()) {
       throw Error(ErrorKind::kCorrupt, model.weights.string() + ": tensor " + name +
                                            " is missing; config.json asks " +
-                                           tensor.symbolic_shape + " = " +
-                                           ShapeText(tensor.shape) +
+                                           tensor.symbolic_shape + " = " + ShapeText(tensor.shape) +
                                            MissingHint(config_, model, present, tensor));
     }
     CheckTensor(found->second, tensor);
@@ -215,8 +213,8 @@ std::string Checkpoint::SettleTiedHead(const TensorView& head,
 const TensorView& Checkpoint::tensor(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
-    throw Error(ErrorKind::kInternal, folder_.string() + ": no tensor " + name +
-                                          " was asked for by the tensor table");
+    throw Error(ErrorKind::kInternal,
+                folder_.string() + ": no tensor " + name + " was asked for by the tensor table");
   }
   return found->second;
 }

@@ -29,7 +29,8 @@ class Checkpoint {
   const std::filesystem::path& folder() const { return folder_; }
 
   // By the name without the family prefix: "embed_tokens.weight", "layers.3.mlp.gate_proj.weight",
-  // "lm_head.weight" (only where !head_is_embedding()). Throws Error(kInternal) if the table does not ask for it.
+  // "lm_head.weight" (only where !head_is_embedding()). Throws Error(kInternal) if the table does
+  // not ask for it.
   const TensorView& tensor(const std::string& name) const;
   bool has_tensor(const std::string& name) const;
 

@@ -27,24 +27,46 @@ constexpr std::int64_t kMaxToken = kMaxVocab - 1;
 
 // What transformers writes into every config, and what says nothing about a text decoder's shape.
 // `dtype` among them: each tensor's own dtype counts.
-constexpr std::string_view kHarmless[] = {
-    "_name_or_path", "architectures", "attention_dropout", "chunk_size_feed_forward", "dtype",
-    "finetuning_task", "id2label", "initializer_range", "label2id", "output_attentions",
-    "output_hidden_states", "problem_type", "return_dict", "sep_token_id", "tokenizer_class",
-    "torch_dtype", "torchscript", "transformers_version", "unsloth_fixed", "unsloth_version",
-    "use_cache", "_attn_implementation", "_attn_implementation_autoset", "tf_legacy_loss"};
+constexpr std::string_view kHarmless[] = {"_name_or_path",
+                                          "architectures",
+                                          "attention_dropout",
+                                          "chunk_size_feed_forward",
+                                          "dtype",
+                                          "finetuning_task",
+                                          "id2label",
+                                          "initializer_range",
+                                          "label2id",
+                                          "output_attentions",
+                                          "output_hidden_states",
+                                          "problem_type",
+                                          "return_dict",
+                                          "sep_token_id",
+                                          "tokenizer_class",
+                                          "torch_dtype",
+                                          "torchscript",
+                                          "transformers_version",
+                                          "unsloth_fixed",
+                                          "unsloth_version",
+                                          "use_cache",
+                                          "_attn_implementation",
+                                          "_attn_implementation_autoset",
+                                          "tf_legacy_loss"};
 
 // Of the multimodal part, at the top of a conditional config.
-constexpr std::string_view kMultimodal[] = {
-    "audio_config", "audio_soft_tokens_per_image", "audio_token_id", "audio_token_index",
-    "boa_token_id", "boa_token_index", "boi_token_id", "boi_token_index", "eoa_token_id",
-    "eoa_token_index", "eoi_token_id", "eoi_token_index", "image_token_id", "image_token_index",
-    "video_token_id", "video_token_index", "vision_config", "vision_soft_tokens_per_image"};
+constexpr std::string_view kMultimodal[] = {"audio_config",   "audio_soft_tokens_per_image",
+                                            "audio_token_id", "audio_token_index",
+                                            "boa_token_id",   "boa_token_index",
+                                            "boi_token_id",   "boi_token_index",
+                                            "eoa_token_id",   "eoa_token_index",
+                                            "eoi_token_id",   "eoi_token_index",
+                                            "image_token_id", "image_token_index",
+                                            "video_token_id", "video_token_index",
+                                            "vision_config",  "vision_soft_tokens_per_image"};
 
 // Fields of the text class that the unified text class does not have.
-constexpr std::string_view kNotUnified[] = {
-    "enable_moe_block", "hidden_size_per_layer_input", "moe_intermediate_size", "num_experts",
-    "top_k_experts", "vocab_size_per_layer_input"};
+constexpr std::string_view kNotUnified[] = {"enable_moe_block",      "hidden_size_per_layer_input",
+                                            "moe_intermediate_size", "num_experts",
+                                            "top_k_experts",         "vocab_size_per_layer_input"};
 
 constexpr std::array<std::string_view, kLayerKinds> kKindNames = {"sliding_attention",
                                                                   "full_attention"};
@@ -68,10 +90,9 @@ std::vector<LayerKind> ReadLayerTypes(ConfigFields& fields, std::int64_t layers,
   } else {
     if (!types->is_array()) fields.Refuse("layer_types", "an array of names");
     if (types->size() != static_cast<std::size_t>(layers)) {
-      throw Error(ErrorKind::kCorrupt, fields.Name("layer_types") + " has " +
-                                           std::to_string(types->size()) +
-                                           " entries; expected num_hidden_layers = " +
-                                           std::to_string(layers));
+      throw Error(ErrorKind::kCorrupt,
+                  fields.Name("layer_types") + " has " + std::to_string(types->size()) +
+                      " entries; expected num_hidden_layers = " + std::to_string(layers));
     }
     for (std::size_t layer = 0; layer < types->size(); ++layer) {
       const Json& name = (*types)[layer];
@@ -98,8 +119,8 @@ std::vector<LayerKind> ReadLayerTypes(ConfigFields& fields, std::int64_t layers,
   return kinds;
 }
 
-void ReadRope(ConfigFields& fields, const std::string& prefix,
-              const std::vector<LayerKind>& kinds, ModelConfig* config) {
+void ReadRope(ConfigFields& fields, const std::string& prefix, const std::vector<LayerKind>& kinds,
+              ModelConfig* config) {
   config->rope[static_cast<int>(LayerKind::kSliding)] = {false, 10000.0, 1.0, 1.0};
   config->rope[static_cast<int>(LayerKind::kFull)] = {true, 1000000.0, 0.25, 1.0};
   const Json* parameters = fields.Find("rope_parameters");
@@ -112,8 +133,10 @@ void ReadRope(ConfigFields& fields, const std::string& prefix,
     const bool used =
         std::find(kinds.begin(), kinds.end(), static_cast<LayerKind>(kind)) != kinds.end();
     if (entry == nullptr) {
-      if (used) by_kind.Refuse(key, "an object with rope_type and rope_theta: layers of this kind "
-                                    "are in use");
+      if (used)
+        by_kind.Refuse(key,
+                       "an object with rope_type and rope_theta: layers of this kind "
+                       "are in use");
       continue;
     }
     ConfigFields rope_fields(*entry, fields.place(), name + key + ".");
@@ -150,17 +173,19 @@ void ReadPerLayerConfig(ConfigFields& fields, const std::string& prefix, const J
   std::vector<bool> seen(config->layers.size(), false);
   for (const auto& [key, entry] : table.items()) {
     const std::string name = "per_layer_config." + DisplayName(key);
-    const bool digits = !key.empty() && key.size() <= 6 &&
-                        key.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits =
+        !key.empty() && key.size() <= 6 && key.find_first_not_of("0123456789") == std::string::npos;
     const std::size_t layer = digits ? static_cast<std::size_t>(std::stoul(key)) : SIZE_MAX;
     if (layer >= config->layers.size()) {
-      throw Error(ErrorKind::kCorrupt, fields.Name(name) + " is not a layer; expected a decimal "
-                                                           "index from 0 to " +
+      throw Error(ErrorKind::kCorrupt, fields.Name(name) +
+                                           " is not a layer; expected a decimal "
+                                           "index from 0 to " +
                                            std::to_string(config->layers.size() - 1));
     }
     if (seen[layer]) {
-      throw Error(ErrorKind::kCorrupt, fields.Name(name) + " stands twice with different zeros in "
-                                                           "front; keep one of them");
+      throw Error(ErrorKind::kCorrupt, fields.Name(name) +
+                                           " stands twice with different zeros in "
+                                           "front; keep one of them");
     }
     seen[layer] = true;
     ConfigFields layer_fields(entry, fields.place(), prefix + name + ".");
@@ -210,10 +235,10 @@ void CheckGeometry(const ConfigFields& fields, const ModelConfig& config) {
                                            "; expected an even number: rope turns pairs");
     }
     if (config.heads % layer.kv_heads != 0) {
-      throw Error(ErrorKind::kCorrupt,
-                  fields.Name("num_attention_heads") + " is " + std::to_string(config.heads) +
-                      "; expected a multiple of num_key_value_heads = " +
-                      std::to_string(layer.kv_heads) + where);
+      throw Error(ErrorKind::kCorrupt, fields.Name("num_attention_heads") + " is " +
+                                           std::to_string(config.heads) +
+                                           "; expected a multiple of num_key_value_heads = " +
+                                           std::to_string(layer.kv_heads) + where);
     }
     if (layer.owns_kv) continue;
     const LayerConfig& source = config.layers[static_cast<std::size_t>(layer.kv_source)];
@@ -248,13 +273,12 @@ void ReadSharing(ConfigFields& fields, ModelConfig* config) {
       continue;
     }
     if (owner < 0) {
-      throw Error(ErrorKind::kCorrupt,
-                  fields.Name("num_kv_shared_layers") + " is " + std::to_string(shared) +
-                      ": layer " + std::to_string(i) + " (" +
-                      std::string(LayerKindName(layer.kind)) +
-                      ") shares KV, but no layer of its kind below layer " +
-                      std::to_string(config->first_shared_layer()) +
-                      " owns any; expected one of each kind that occurs");
+      throw Error(ErrorKind::kCorrupt, fields.Name("num_kv_shared_layers") + " is " +
+                                           std::to_string(shared) + ": layer " + std::to_string(i) +
+                                           " (" + std::string(LayerKindName(layer.kind)) +
+                                           ") shares KV, but no layer of its kind below layer " +
+                                           std::to_string(config->first_shared_layer()) +
+                                           " owns any; expected one of each kind that occurs");
     }
     layer.kv_source = owner;
   }

@@ -21,10 +21,10 @@ std::string_view LayerKindName(LayerKind kind);  // "sliding_attention", "full_a
 
 // One kind of layer's rotary embedding.
 struct RopeConfig {
-  bool proportional = false;            // rope_type "proportional", else "default"
-  double theta = 10000.0;               // rope_theta
-  double partial_rotary_factor = 1.0;   // proportional only
-  double factor = 1.0;                  // proportional only; divides the frequencies
+  bool proportional = false;           // rope_type "proportional", else "default"
+  double theta = 10000.0;              // rope_theta
+  double partial_rotary_factor = 1.0;  // proportional only
+  double factor = 1.0;                 // proportional only; divides the frequencies
 };
 
 // What differs from layer to layer, resolved.
@@ -39,30 +39,30 @@ struct LayerConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;          // of the text config: "gemma4_text", "gemma4_unified_text"
-  std::string outer_model_type;    // top level: "gemma4", "gemma4_unified", or the text type itself
-  bool conditional = false;        // text_config was inside: tensors start with model.language_model.
+  std::string model_type;        // of the text config: "gemma4_text", "gemma4_unified_text"
+  std::string outer_model_type;  // top level: "gemma4", "gemma4_unified", or the text type itself
+  bool conditional = false;      // text_config was inside: tensors start with model.language_model.
   std::int64_t vocab = 0;
   std::int64_t hidden = 0;
   std::int64_t heads = 0;
-  std::int64_t window = 0;                 // sliding_window; counts the token itself
-  std::int64_t max_positions = 0;          // max_position_embeddings
-  std::int64_t ple_width = 0;              // hidden_size_per_layer_input; 0: none
-  std::int64_t ple_vocab = 0;              // vocab_size_per_layer_input; 0 where ple_width is 0
-  std::int64_t experts = 0;                // 0: dense
-  std::int64_t experts_per_token = 0;      // top_k_experts
-  std::int64_t expert_intermediate = 0;    // moe_intermediate_size
+  std::int64_t window = 0;               // sliding_window; counts the token itself
+  std::int64_t max_positions = 0;        // max_position_embeddings
+  std::int64_t ple_width = 0;            // hidden_size_per_layer_input; 0: none
+  std::int64_t ple_vocab = 0;            // vocab_size_per_layer_input; 0 where ple_width is 0
+  std::int64_t experts = 0;              // 0: dense
+  std::int64_t experts_per_token = 0;    // top_k_experts
+  std::int64_t expert_intermediate = 0;  // moe_intermediate_size
   double rms_norm_eps = 1e-6;
-  std::optional<double> logit_softcap;     // final_logit_softcapping
-  bool tie_word_embeddings = true;         // top level of the file only
-  RopeConfig rope[kLayerKinds];            // by LayerKind
+  std::optional<double> logit_softcap;  // final_logit_softcapping
+  bool tie_word_embeddings = true;      // top level of the file only
+  RopeConfig rope[kLayerKinds];         // by LayerKind
   std::vector<LayerConfig> layers;
-  int kv_shared_layers = 0;                // num_kv_shared_layers
-  bool vision_tower = false;               // config names one (text use ignores it)
+  int kv_shared_layers = 0;   // num_kv_shared_layers
+  bool vision_tower = false;  // config names one (text use ignores it)
   bool audio_tower = false;
-  bool bidirectional_vision = false;       // use_bidirectional_attention == "vision"
+  bool bidirectional_vision = false;  // use_bidirectional_attention == "vision"
   std::int64_t bos_token = 2, eos_token = 1, pad_token = 0;
-  std::vector<std::string> warnings;       // what a user should know: last layer forced full, …
+  std::vector<std::string> warnings;  // what a user should know: last layer forced full, …
 
   // Layers below this index own KV; prompt rows whose logits are not wanted stop there.
   int first_shared_layer() const { return static_cast<int>(layers.size()) - kv_shared_layers; }

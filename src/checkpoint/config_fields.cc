@@ -38,8 +38,8 @@ ConfigFields::ConfigFields(const Json& object, std::string place, std::string pr
   if (object_.is_object()) return;
   const std::string name =
       prefix_.empty() ? "the whole file" : prefix_.substr(0, prefix_.size() - 1);
-  throw Error(ErrorKind::kCorrupt, place_ + ": " + name + " is " + JsonTypeName(object_) +
-                                       "; expected an object");
+  throw Error(ErrorKind::kCorrupt,
+              place_ + ": " + name + " is " + JsonTypeName(object_) + "; expected an object");
 }
 
 std::string ConfigFields::Name(const std::string& key) const {
@@ -73,8 +73,7 @@ std::optional<std::int64_t> ConfigFields::OptionalInt(const std::string& key, st
   return number;
 }
 
-std::int64_t ConfigFields::RequiredInt(const std::string& key, std::int64_t min,
-                                       std::int64_t max) {
+std::int64_t ConfigFields::RequiredInt(const std::string& key, std::int64_t min, std::int64_t max) {
   const std::optional<std::int64_t> number = OptionalInt(key, min, max);
   if (!number) Refuse(key, Range(min, max));
   return *number;
@@ -99,8 +98,7 @@ std::optional<std::string> ConfigFields::OptionalString(const std::string& key) 
   return value->get<std::string>();
 }
 
-std::optional<double> ConfigFields::OptionalNumber(const std::string& key, double min,
-                                                   double max) {
+std::optional<double> ConfigFields::OptionalNumber(const std::string& key, double min, double max) {
   const Json* value = Find(key);
   if (value == nullptr) return std::nullopt;
   const double number = value->is_number() ? value->get<double>() : NAN;

@@ -16,8 +16,8 @@ namespace culet {
 
 class ConfigFields {
  public:
-  // `object` outlives this; it must be an object (else Error). `place` is the file, `prefix` the way
-  // to the object inside it: "" or "text_config." with the dot.
+  // `object` outlives this; it must be an object (else Error). `place` is the file, `prefix` the
+  // way to the object inside it: "" or "text_config." with the dot.
   ConfigFields(const Json& object, std::string place, std::string prefix);
 
   const std::string& place() const { return place_; }
@@ -61,8 +61,8 @@ class ConfigFields {
 // `value` as an integer in [min, max]; nothing if it is of another type (2.0 included) or outside.
 std::optional<std::int64_t> JsonInt(const Json& value, std::int64_t min, std::int64_t max);
 
-// A name from a file as messages show it: as it is, or quoted and escaped as JSON, and cut, where it
-// is long or has control characters.
+// A name from a file as messages show it: as it is, or quoted and escaped as JSON, and cut, where
+// it is long or has control characters.
 std::string DisplayName(std::string_view name);
 
 }  // namespace culet

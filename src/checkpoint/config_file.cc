@@ -24,8 +24,9 @@ void ApplyOverride(Json* config, const ConfigOverride& override_, const std::str
     const std::string key = way.substr(0, dot);
     if (key.empty() || !object->is_object()) {
       throw Error(ErrorKind::kInvalidArgument,
-                  option + ": " + place + " has no such field; expected "
-                                          "text_config.KEY=VALUE with a field of config.json");
+                  option + ": " + place +
+                      " has no such field; expected "
+                      "text_config.KEY=VALUE with a field of config.json");
     }
     if (dot == std::string::npos) {
       // Without exceptions: what is no JSON is a plain string ("gelu").

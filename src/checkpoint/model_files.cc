@@ -109,8 +109,9 @@ void FindInFolder(FileSystem& files, ModelFiles* model) {
 ModelFiles FindModelFiles(FileSystem& files, const fs::path& path) {
   if (!files.Exists(path)) {
     throw Error(ErrorKind::kNotFound,
-                path.string() + ": no such folder or file; expected a folder with config.json and "
-                                "model.safetensors, or a .safetensors file beside config.json");
+                path.string() +
+                    ": no such folder or file; expected a folder with config.json and "
+                    "model.safetensors, or a .safetensors file beside config.json");
   }
   ModelFiles model;
   const bool is_folder = files.IsDirectory(path);
@@ -126,8 +127,7 @@ ModelFiles FindModelFiles(FileSystem& files, const fs::path& path) {
   if (!files.Exists(model.config)) {
     const bool adapter = files.Exists(model.folder / "adapter_config.json");
     throw Error(ErrorKind::kNotFound,
-                model.config.string() +
-                    ": no such file; culet reads a model's shape from it. " +
+                model.config.string() + ": no such file; culet reads a model's shape from it. " +
                     (adapter ? "The folder holds an adapter (LoRA): merge it into its base model "
                                "first"
                              : "Copy it beside the weights"));
@@ -157,14 +157,13 @@ std::vector<SafetensorsFile> OpenShards(FileSystem& files, const ModelFiles& mod
     for (const auto& [name, tensor] : shards[number].tensors()) {
       const auto listed = model.weight_map.find(name);
       if (listed != model.weight_map.end() && listed->second == number) continue;
-      throw Error(
-          ErrorKind::kCorrupt,
-          model.shards[number].string() + ": has tensor " + DisplayName(name) + ", which " +
-              model.weights.filename().string() +
-              (listed == model.weight_map.end()
-                   ? std::string(" does not list")
-                   : " gives to " + model.shards[listed->second].filename().string()) +
-              "; index and shard are of different models");
+      throw Error(ErrorKind::kCorrupt,
+                  model.shards[number].string() + ": has tensor " + DisplayName(name) + ", which " +
+                      model.weights.filename().string() +
+                      (listed == model.weight_map.end()
+                           ? std::string(" does not list")
+                           : " gives to " + model.shards[listed->second].filename().string()) +
+                      "; index and shard are of different models");
     }
   }
   return shards;

@@ -29,16 +29,16 @@ struct Published {
 };
 
 constexpr std::array<Published, 5> kPublished = {{
-    {"e2b", "E2B", false, 1536, 6144, 35, 5, 8, 1, kNone, false, 512, 20, true, 256, kNone, kNone,
-     kNone, 131072, false},
-    {"e4b", "E4B", false, 2560, 10240, 42, 6, 8, 2, kNone, false, 512, 18, false, 256, kNone,
-     kNone, kNone, 131072, false},
-    {"12b", "12B", true, 3840, 15360, 48, 6, 16, 8, 1, true, 1024, 0, false, 0, kNone, kNone,
-     kNone, 262144, true},
-    {"26b-a4b", "26B-A4B", false, 2816, 2112, 30, 6, 16, 8, 2, true, 1024, 0, false, 0, 128, 8,
-     704, 262144, true},
-    {"31b", "31B", false, 5376, 21504, 60, 6, 32, 16, 4, true, 1024, 0, false, 0, kNone, kNone,
-     kNone, 262144, true},
+    {"e2b", "E2B", false, 1536, 6144, 35,    5,     8,     1,      kNone,
+     false, 512,   20,    true, 256,  kNone, kNone, kNone, 131072, false},
+    {"e4b", "E4B", false, 2560,  10240, 42,    6,     8,     2,      kNone,
+     false, 512,   18,    false, 256,   kNone, kNone, kNone, 131072, false},
+    {"12b", "12B", true, 3840,  15360, 48,    6,     16,    8,      1,
+     true,  1024,  0,    false, 0,     kNone, kNone, kNone, 262144, true},
+    {"26b-a4b", "26B-A4B", false, 2816,  2112, 30,  6, 16,  8,      2,
+     true,      1024,      0,     false, 0,    128, 8, 704, 262144, true},
+    {"31b", "31B", false, 5376,  21504, 60,    6,     32,    16,     4,
+     true,  1024,  0,     false, 0,     kNone, kNone, kNone, 262144, true},
 }};
 
 const Published& Find(const std::string& size) {
@@ -65,12 +65,11 @@ bool SameShape(const ModelConfig& a, const ModelConfig& b) {
     return x.kind == y.kind && x.head_dim == y.head_dim && x.kv_heads == y.kv_heads &&
            x.intermediate == y.intermediate && x.k_eq_v == y.k_eq_v && x.owns_kv == y.owns_kv;
   };
-  return a.vocab == b.vocab && a.hidden == b.hidden && a.heads == b.heads &&
-         a.window == b.window && a.ple_width == b.ple_width && a.experts == b.experts &&
+  return a.vocab == b.vocab && a.hidden == b.hidden && a.heads == b.heads && a.window == b.window &&
+         a.ple_width == b.ple_width && a.experts == b.experts &&
          a.experts_per_token == b.experts_per_token &&
          a.expert_intermediate == b.expert_intermediate &&
-         std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(),
-                    same_layer);
+         std::equal(a.layers.begin(), a.layers.end(), b.layers.begin(), b.layers.end(), same_layer);
 }
 
 }  // namespace
@@ -124,9 +123,8 @@ OrderedJson PublishedTextConfig(const std::string& size) {
       p.vision_attention ? OrderedJson("vision") : OrderedJson(nullptr);
   json["rope_parameters"]["sliding_attention"] = {{"rope_type", "default"},
                                                   {"rope_theta", 10000.0}};
-  json["rope_parameters"]["full_attention"] = {{"rope_type", "proportional"},
-                                               {"rope_theta", 1000000.0},
-                                               {"partial_rotary_factor", 0.25}};
+  json["rope_parameters"]["full_attention"] = {
+      {"rope_type", "proportional"}, {"rope_theta", 1000000.0}, {"partial_rotary_factor", 0.25}};
   json["initializer_range"] = 0.02;
   json["use_cache"] = true;
   json["bos_token_id"] = 2;

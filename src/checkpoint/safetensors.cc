@@ -145,8 +145,7 @@ void CheckCover(const std::filesystem::path& path, std::vector<Extent> extents,
     if (extent.begin > covered) {
       ThrowCorrupt(path, "tensor " + DisplayName(*extent.name) + " begins at byte " +
                              std::to_string(extent.begin) + " of the data; expected " +
-                             std::to_string(covered) +
-                             ": the bytes between belong to no tensor");
+                             std::to_string(covered) + ": the bytes between belong to no tensor");
     }
     covered = extent.end;
     before = extent.name;
@@ -194,7 +193,8 @@ SafetensorsFile SafetensorsFile::Open(FileSystem& files, const std::filesystem::
   }
   std::uint64_t header_bytes = 0;
   for (int i = 7; i >= 0; --i) {
-    header_bytes = header_bytes << 8 | std::to_integer<std::uint64_t>(bytes[static_cast<std::size_t>(i)]);
+    header_bytes =
+        header_bytes << 8 | std::to_integer<std::uint64_t>(bytes[static_cast<std::size_t>(i)]);
   }
   if (header_bytes > kMaxHeaderBytes) {
     ThrowCorrupt(path, "header length is " + std::to_string(header_bytes) +

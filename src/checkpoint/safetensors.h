@@ -19,9 +19,9 @@ struct TensorView {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;      // dense, row-major
-  const MappedFile* file = nullptr;      // owner of bytes; for madvise and messages
-  std::uint64_t file_offset = 0;         // of bytes in *file
+  std::span<const std::byte> bytes;  // dense, row-major
+  const MappedFile* file = nullptr;  // owner of bytes; for madvise and messages
+  std::uint64_t file_offset = 0;     // of bytes in *file
 
   std::int64_t elements() const;
 };

@@ -67,10 +67,16 @@ struct Row {
 // The table (transformers: Gemma4ForCausalLM and Gemma4UnifiedForCausalLM as they are saved).
 constexpr Row kBefore[] = {
     {"embed_tokens.weight", {Size::kVocab, Size::kHidden}, 2, "embedding", When::kAlways},
-    {"embed_tokens_per_layer.weight", {Size::kPleVocab, Size::kPleTotal}, 2,
-     "per-layer embedding", When::kPle},
-    {"per_layer_model_projection.weight", {Size::kPleTotal, Size::kHidden}, 2,
-     "per-layer projection", When::kPle},
+    {"embed_tokens_per_layer.weight",
+     {Size::kPleVocab, Size::kPleTotal},
+     2,
+     "per-layer embedding",
+     When::kPle},
+    {"per_layer_model_projection.weight",
+     {Size::kPleTotal, Size::kHidden},
+     2,
+     "per-layer projection",
+     When::kPle},
     {"per_layer_projection_norm.weight", {Size::kPleWidth}, 1, "norms", When::kPle},
 };
 
@@ -92,15 +98,27 @@ constexpr Row kLayer[] = {
     {"router.scale", {Size::kHidden}, 1, "router", When::kExperts},
     {"router.per_expert_scale", {Size::kExperts}, 1, "router", When::kExperts},
     {"pre_feedforward_layernorm_2.weight", {Size::kHidden}, 1, "norms", When::kExperts},
-    {"experts.gate_up_proj", {Size::kExperts, Size::kExpertPairs, Size::kHidden}, 3, "experts",
+    {"experts.gate_up_proj",
+     {Size::kExperts, Size::kExpertPairs, Size::kHidden},
+     3,
+     "experts",
      When::kExperts},
-    {"experts.down_proj", {Size::kExperts, Size::kHidden, Size::kExpertWidth}, 3, "experts",
+    {"experts.down_proj",
+     {Size::kExperts, Size::kHidden, Size::kExpertWidth},
+     3,
+     "experts",
      When::kExperts},
     {"post_feedforward_layernorm_2.weight", {Size::kHidden}, 1, "norms", When::kExperts},
     {"post_feedforward_layernorm.weight", {Size::kHidden}, 1, "norms", When::kAlways},
-    {"per_layer_input_gate.weight", {Size::kPleWidth, Size::kHidden}, 2, "per-layer projection",
+    {"per_layer_input_gate.weight",
+     {Size::kPleWidth, Size::kHidden},
+     2,
+     "per-layer projection",
      When::kPle},
-    {"per_layer_projection.weight", {Size::kHidden, Size::kPleWidth}, 2, "per-layer projection",
+    {"per_layer_projection.weight",
+     {Size::kHidden, Size::kPleWidth},
+     2,
+     "per-layer projection",
      When::kPle},
     {"post_per_layer_input_norm.weight", {Size::kHidden}, 1, "norms", When::kPle},
     {"layer_scalar", {Size::kOne}, 1, "norms", When::kAlways},
@@ -179,8 +197,7 @@ std::optional<LayerName> SplitLayerName(std::string_view name) {
   if (!name.starts_with(kLayers)) return std::nullopt;
   name.remove_prefix(kLayers.size());
   LayerName result{};
-  const auto [end, error] =
-      std::from_chars(name.data(), name.data() + name.size(), result.layer);
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), result.layer);
   if (error != std::errc() || end == name.data() + name.size() || *end != '.') return std::nullopt;
   result.rest = name.substr(static_cast<std::size_t>(end - name.data()) + 1);
   return result;

@@ -1,5 +1,5 @@
-// The one table of tensors: name pattern, symbolic shape, part, when it must exist. Loading, `info`,
-// `synth` and later quantising and placement all read it.
+// The one table of tensors: name pattern, symbolic shape, part, when it must exist. Loading,
+// `info`, `synth` and later quantising and placement all read it.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,16 @@ enum class TensorUse {
 
 // A tensor that a config asks for.
 struct ExpectedTensor {
-  std::string name;                 // short: "layers.0.self_attn.q_proj.weight"
+  std::string name;  // short: "layers.0.self_attn.q_proj.weight"
   std::vector<std::int64_t> shape;
-  std::string symbolic_shape;       // "[num_attention_heads·head_dim, hidden_size]", for messages
+  std::string symbolic_shape;  // "[num_attention_heads·head_dim, hidden_size]", for messages
   // "embedding", "per-layer embedding" (the table), "per-layer projection" (what mixes it in),
   // "attention", "mlp", "experts", "router", "norms" (layer scalars among them), "head".
   std::string part;
 };
 
-// Every text tensor that `config` needs, in file order (embedding, layers ascending, final norm, head).
+// Every text tensor that `config` needs, in file order (embedding, layers ascending, final norm,
+// head).
 std::vector<ExpectedTensor> ExpectedTensors(const ModelConfig& config);
 
 // "model.language_model." or "model."; what stands before short names in files of this config.

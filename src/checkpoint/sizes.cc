@@ -1,0 +1,113 @@
+#include "checkpoint/sizes.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace culet {
+namespace {
+
+// Bytes of one element of a tensor.
+using ElementBytes = std::function<std::uint64_t(const std::string& name)>;
+
+// config.cc caps sizes so that neither this nor the sum over all tensors times 4 overflows.
+std::uint64_t Elements(const ExpectedTensor& tensor) {
+  std::uint64_t count = 1;
+  for (const std::int64_t size : tensor.shape) count *= static_cast<std::uint64_t>(size);
+  return count;
+}
+
+std::vector<PartWeight> Sum(const std::vector<ExpectedTensor>& tensors, const ElementBytes& bytes) {
+  std::vector<PartWeight> parts;
+  for (const ExpectedTensor& tensor : tensors) {
+    auto part = std::find_if(parts.begin(), parts.end(),
+                             [&](const PartWeight& known) { return known.part == tensor.part; });
+    if (part == parts.end()) part = parts.insert(parts.end(), PartWeight{tensor.part, 0, 0});
+    part->parameters += Elements(tensor);
+    part->bytes += Elements(tensor) * bytes(tensor.name);
+  }
+  return parts;
+}
+
+DecodeReads Reads(const ModelConfig& config, const std::vector<ExpectedTensor>& tensors,
+                  bool head_is_embedding, const ElementBytes& bytes) {
+  DecodeReads reads;
+  for (const ExpectedTensor& tensor : tensors) {
+    std::uint64_t count = Elements(tensor);
+    const bool table = tensor.part == "per-layer embedding";
+    if (table || tensor.part == "embedding") {
+      const auto row = static_cast<std::uint64_t>(tensor.shape[1]);
+      reads.row_bytes += row * bytes(tensor.name);
+      if (table || !head_is_embedding) continue;
+    }
+    if (tensor.part == "experts") {
+      count = count / static_cast<std::uint64_t>(config.experts) *
+              static_cast<std::uint64_t>(config.experts_per_token);
+    }
+    reads.parameters += count;
+    reads.weight_bytes += count * bytes(tensor.name);
+  }
+  return reads;
+}
+
+// What the checkpoint's decoder computes with: an lm_head beside tying that differs counts too.
+std::vector<ExpectedTensor> UsedTensors(const Checkpoint& checkpoint) {
+  std::vector<ExpectedTensor> tensors = ExpectedTensors(checkpoint.config());
+  const bool own_head = checkpoint.config().tie_word_embeddings && !checkpoint.head_is_embedding();
+  if (own_head) {
+    ExpectedTensor head;
+    head.name = "lm_head.weight";
+    head.shape = {checkpoint.config().vocab, checkpoint.config().hidden};
+    head.part = "head";
+    tensors.push_back(head);
+  }
+  return tensors;
+}
+
+ElementBytes Stored(const Checkpoint& checkpoint) {
+  return [&checkpoint](const std::string& name) {
+    return std::uint64_t{DTypeBytes(checkpoint.tensor(name).dtype)};
+  };
+}
+
+ElementBytes Uniform(DType dtype) {
+  return [bytes = std::uint64_t{DTypeBytes(dtype)}](const std::string&) { return bytes; };
+}
+
+}  // namespace
+
+std::vector<PartWeight> SizesByPart(const ModelConfig& config, DType dtype) {
+  return Sum(ExpectedTensors(config), Uniform(dtype));
+}
+
+std::vector<PartWeight> SizesByPart(const Checkpoint& checkpoint) {
+  return Sum(UsedTensors(checkpoint), Stored(checkpoint));
+}
+
+DecodeReads ReadsPerToken(const ModelConfig& config, DType dtype) {
+  return Reads(config, ExpectedTensors(config), config.tie_word_embeddings, Uniform(dtype));
+}
+
+DecodeReads ReadsPerToken(const Checkpoint& checkpoint) {
+  return Reads(checkpoint.config(), UsedTensors(checkpoint), checkpoint.head_is_embedding(),
+               Stored(checkpoint));
+}
+
+KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, std::size_t element_bytes) {
+  KvSize size;
+  for (const LayerConfig& layer : config.layers) {
+    const int kind = static_cast<int>(layer.kind);
+    const std::int64_t held =
+        layer.kind == LayerKind::kSliding ? std::min(context, config.window) : context;
+    // K and V: a K=V layer holds both too, since K is normed and turned and V is not.
+    const std::uint64_t per_token =
+        static_cast<std::uint64_t>(2 * layer.kv_heads * layer.head_dim) * element_bytes;
+    size.read_bytes += per_token * static_cast<std::uint64_t>(held);
+    if (!layer.owns_kv) continue;
+    ++size.layers[kind];
+    size.bytes_per_token[kind] += per_token;
+    size.bytes[kind] += per_token * static_cast<std::uint64_t>(held);
+  }
+  return size;
+}
+
+}  // namespace culet

@@ -1,0 +1,258 @@
+#include "checkpoint/synth.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "checkpoint/config.h"
+#include "checkpoint/published.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_table.h"
+
+namespace culet {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Matrices are pieces of one block of normal values, each from another place in it: writing then
+// costs no arithmetic, and no engine can gain from the repetition (a block is far larger than L2).
+constexpr std::size_t kBlockValues = std::size_t{8} << 20;  // 16 MB
+constexpr std::size_t kPieceValues = std::size_t{2} << 20;
+constexpr double kMatrixDeviation = 0.02;
+constexpr double kNormDeviation = 0.1;
+constexpr std::uint64_t kProgressBytes = 64'000'000;
+constexpr std::uint64_t kMaxTokenizerBytes = 256 << 20;
+
+// SplitMix64 (Steele, Lea, Flood 2014): any seed serves, and streams from different seeds differ.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t Next() {
+    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+  }
+  // In (0, 1].
+  double Uniform() { return (static_cast<double>(Next() >> 11) + 1.0) * 0x1p-53; }
+  double Normal() {
+    return std::sqrt(-2.0 * std::log(Uniform())) * std::cos(2.0 * std::numbers::pi * Uniform());
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+// FNV-1a: a tensor's values depend on its name and the seed, never on what stands before it.
+std::uint64_t HashName(std::string_view name) {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+std::uint64_t Bf16Bytes(const ExpectedTensor& tensor) {
+  std::uint64_t bytes = DTypeBytes(DType::kBF16);
+  for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
+  return bytes;
+}
+
+// Around what the values of a vector lie. Scores have no 1/√d, so weights of 1 on q and k would
+// make attention of random weights a hard choice of one key.
+double Center(const ExpectedTensor& tensor) {
+  const bool sharp =
+      tensor.name.ends_with("q_norm.weight") || tensor.name.ends_with("k_norm.weight");
+  return sharp ? std::pow(static_cast<double>(tensor.shape[0]), -0.25) : 1.0;
+}
+
+// The tensors of one file.
+using Shard = std::vector<const ExpectedTensor*>;
+
+std::vector<Shard> DivideIntoShards(const std::vector<ExpectedTensor>& tensors,
+                                    std::uint64_t shard_bytes) {
+  std::vector<Shard> shards(1);
+  std::uint64_t used = 0;
+  for (const ExpectedTensor& tensor : tensors) {
+    const std::uint64_t bytes = Bf16Bytes(tensor);
+    if (!shards.back().empty() && used + bytes > shard_bytes) {
+      shards.emplace_back();
+      used = 0;
+    }
+    shards.back().push_back(&tensor);
+    used += bytes;
+  }
+  return shards;
+}
+
+std::string ShardName(std::size_t number, std::size_t shards) {
+  if (shards == 1) return "model.safetensors";
+  const auto five = [](std::size_t value) {
+    const std::string digits = std::to_string(value);
+    return std::string(5 - std::min<std::size_t>(5, digits.size()), '0') + digits;
+  };
+  return "model-" + five(number + 1) + "-of-" + five(shards) + ".safetensors";
+}
+
+// Removes what was written unless told that all is well.
+class Written {
+ public:
+  ~Written() {
+    if (keep_) return;
+    std::error_code ignored;
+    for (const fs::path& path : paths_) fs::remove(path, ignored);
+    if (!made_folder_.empty()) fs::remove(made_folder_, ignored);
+  }
+  void MadeFolder(const fs::path& folder) { made_folder_ = folder; }
+  void Add(fs::path path) { paths_.push_back(std::move(path)); }
+  void Keep() { keep_ = true; }
+
+ private:
+  bool keep_ = false;
+  std::vector<fs::path> paths_;
+  fs::path made_folder_;
+};
+
+void RefuseModelFolder(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
+    throw Error(ErrorKind::kInvalidArgument,
+                folder.string() + ": is a file; expected a folder, or a name that is free");
+  }
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name != "config.json" && name != "generation_config.json" && name != "tokenizer.json" &&
+        !name.ends_with(".safetensors") && !name.ends_with(".safetensors.index.json")) {
+      continue;
+    }
+    throw Error(ErrorKind::kInvalidArgument,
+                folder.string() + ": has " + name +
+                    " already and nothing is overwritten; name another folder or empty this one");
+  }
+}
+
+void CheckSpace(const fs::path& folder, std::uint64_t needed) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) return;  // a file system that does not tell; writing will
+  // Headers, config files and rounding to blocks.
+  const std::uint64_t total = needed + (std::uint64_t{16} << 20);
+  if (space.available >= total) return;
+  throw Error(ErrorKind::kResource,
+              folder.string() + ": the checkpoint needs " + std::to_string(total / 1'000'000) +
+                  " MB; " + std::to_string(space.available / 1'000'000) +
+                  " MB are free. Free some space or name a folder on another disk");
+}
+
+class Filler {
+ public:
+  Filler(const SynthOptions& options, std::uint64_t total) : options_(options), total_(total) {
+    Random random(options.seed);
+    block_.resize(kBlockValues);
+    for (std::uint16_t& value : block_) {
+      value = F32ToBf16(static_cast<float>(kMatrixDeviation * random.Normal()));
+    }
+  }
+
+  void Fill(const ExpectedTensor& tensor, SafetensorsWriter* writer) {
+    Random random(options_.seed ^ HashName(tensor.name));
+    std::uint64_t left = Bf16Bytes(tensor) / 2;
+    if (tensor.shape.size() == 1) {
+      std::vector<std::uint16_t> values(left);
+      for (std::uint16_t& value : values) {
+        const double factor = 1.0 + kNormDeviation * random.Normal();
+        value = F32ToBf16(static_cast<float>(Center(tensor) * factor));
+      }
+      Append(values, writer);
+      return;
+    }
+    while (left > 0) {
+      const std::size_t count = std::min<std::uint64_t>(left, kPieceValues);
+      const std::size_t start = random.Next() % (kBlockValues - count + 1);
+      Append(std::span<const std::uint16_t>(block_).subspan(start, count), writer);
+      left -= count;
+    }
+  }
+
+ private:
+  void Append(std::span<const std::uint16_t> values, SafetensorsWriter* writer) {
+    writer->Append(std::as_bytes(values));
+    done_ += values.size_bytes();
+    if (options_.progress && (done_ - reported_ >= kProgressBytes || done_ == total_)) {
+      reported_ = done_;
+      options_.progress(done_, total_);
+    }
+  }
+
+  const SynthOptions& options_;
+  std::uint64_t total_;
+  std::uint64_t done_ = 0;
+  std::uint64_t reported_ = 0;
+  std::vector<std::uint16_t> block_;
+};
+
+}  // namespace
+
+void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generation_config_json,
+                      const fs::path& folder, const SynthOptions& options) {
+  FileSystem& files = FileSystem::Real();
+  const fs::path config_path = folder / "config.json";
+  const ModelConfig config = ParseModelConfig(Json(config_json), config_path.string());
+  const std::vector<ExpectedTensor> tensors = ExpectedTensors(config);
+  std::uint64_t total = 0;
+  for (const ExpectedTensor& tensor : tensors) total += Bf16Bytes(tensor);
+  // Read before anything is written: a wrong name costs no minutes then.
+  std::string tokenizer;
+  if (!options.tokenizer_file.empty()) {
+    tokenizer = files.ReadFile(options.tokenizer_file, kMaxTokenizerBytes);
+  }
+  RefuseModelFolder(folder);
+
+  Written written;
+  std::error_code error;
+  if (fs::create_directories(folder, error)) written.MadeFolder(folder);
+  if (error) {
+    throw Error(ErrorKind::kIo, folder.string() + ": cannot make the folder: " + error.message());
+  }
+  CheckSpace(folder, total);
+  const std::vector<Shard> shards = DivideIntoShards(tensors, options.shard_bytes);
+  OrderedJson index;
+  index["metadata"]["total_size"] = total;
+  Filler filler(options, total);
+  for (std::size_t number = 0; number < shards.size(); ++number) {
+    const std::string file = ShardName(number, shards.size());
+    std::vector<SafetensorsWriter::Entry> entries;
+    for (const ExpectedTensor* tensor : shards[number]) {
+      const std::string name = FullTensorName(config, tensor->name);
+      entries.push_back({name, DType::kBF16, tensor->shape});
+      index["weight_map"][name] = file;
+    }
+    SafetensorsWriter writer(folder / file, entries, {{"format", "pt"}});
+    for (const ExpectedTensor* tensor : shards[number]) filler.Fill(*tensor, &writer);
+    writer.Finish();
+    written.Add(folder / file);
+  }
+  const auto write = [&](const char* name, std::string_view content) {
+    files.WriteFileAtomically(folder / name, content);
+    written.Add(folder / name);
+  };
+  if (shards.size() > 1) write("model.safetensors.index.json", index.dump(2) + "\n");
+  if (!tokenizer.empty()) write("tokenizer.json", tokenizer);
+  write("generation_config.json", generation_config_json.dump(2) + "\n");
+  // Last: a folder without it is not taken for a model.
+  write("config.json", config_json.dump(2) + "\n");
+  written.Keep();
+}
+
+void SynthesizeCheckpoint(const std::string& size, const fs::path& folder,
+                          const SynthOptions& options) {
+  SynthesizeConfig(PublishedTextConfig(size), PublishedGenerationConfig(size), folder, options);
+}
+
+}  // namespace culet
