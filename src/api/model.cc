@@ -41,19 +41,6 @@ void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int
                                                std::to_string(high));
 }
 
-std::unique_ptr<Context> MakeContext(const LoadOptions& options) {
-  CheckRange("threads", options.threads, 0, 1024);
-  const int threads = options.threads > 0 ? options.threads : DefaultThreads();
-  if (options.cpu.empty()) return std::make_unique<Context>(threads);
-  const std::optional<CpuLevel> level = CpuLevelFromName(options.cpu);
-  if (!level) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "the kernel level \"" + options.cpu +
-                    "\" is unknown; there are plain, avx2, avx512, avx512bf16 and amx");
-  }
-  return std::make_unique<Context>(threads, *level);
-}
-
 // KV and activations must be memory; weights are mapped and may be read again from the disk.
 void CheckMemory(const ModelInfo& info) {
   const std::uint64_t needed = info.kv_bytes + info.activation_bytes;
@@ -90,6 +77,20 @@ Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& 
   return Checkpoint::Open(FileSystem::Real(), path, overrides);
 }
 
+int ResolveThreads(const LoadOptions& options) {
+  CheckRange("threads", options.threads, 0, 1024);
+  return options.threads > 0 ? options.threads : DefaultThreads();
+}
+
+CpuLevel ResolveLevel(const LoadOptions& options) {
+  if (options.cpu.empty()) return ChosenLevel();
+  const std::optional<CpuLevel> level = CpuLevelFromName(options.cpu);
+  if (level) return *level;
+  throw Error(ErrorKind::kInvalidArgument,
+              "the kernel level \"" + options.cpu +
+                  "\" is unknown; there are plain, avx2, avx512, avx512bf16 and amx");
+}
+
 KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
   const ModelConfig& config = checkpoint.config();
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
@@ -121,8 +122,9 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
   CheckMemory(impl.info);
   impl.defaults = DefaultsOf(*impl.checkpoint);
-  impl.engine = std::make_unique<Engine>(*impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
-                                         MakeContext(options));
+  impl.engine = std::make_unique<Engine>(
+      *impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
+      std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
   TextProcessor::Options text;
   text.tokenizer = options.tokenizer;
   text.allow_control_tokens = options.allow_control_tokens;

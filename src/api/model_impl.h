@@ -23,6 +23,9 @@ struct Model::Impl {
 // The plan of the KV cache that these options ask of this model. Throws Error(kInvalidArgument).
 KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options);
 
+int ResolveThreads(const LoadOptions& options);
+CpuLevel ResolveLevel(const LoadOptions& options);
+
 // Info from a checkpoint that is open already.
 ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
                              const LoadOptions& options);

@@ -34,6 +34,10 @@ CpuLevel Checked(CpuLevel level, const std::string& place) {
   return level;
 }
 
+constexpr std::size_t kAlignment = 64;
+
+}  // namespace
+
 CpuLevel ChosenLevel() {
   const char* forced = std::getenv("CULET_CPU");
   if (forced == nullptr || *forced == '\0') return AvailableLevels().back();
@@ -46,10 +50,6 @@ CpuLevel ChosenLevel() {
   }
   return Checked(*level, "CULET_CPU");
 }
-
-constexpr std::size_t kAlignment = 64;
-
-}  // namespace
 
 std::vector<CpuLevel> AvailableLevels() {
   const CpuLevel highest = std::min(DetectCpuLevel(), HighestBuiltLevel());

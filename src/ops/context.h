@@ -16,9 +16,9 @@ struct CpuKernels;  // ops/cpu/kernels.h
 // Threads: one op at a time.
 class Context {
  public:
-  // The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level that
-  // the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it has.
+  // Of ChosenLevel().
   explicit Context(int threads);
+  // A level that the machine lacks throws Error(kInvalidArgument) listing those that it has.
   Context(int threads, CpuLevel level);
   ~Context();
 
@@ -39,6 +39,10 @@ class Context {
   std::byte* scratch_ = nullptr;  // 64-byte aligned
   std::size_t scratch_bytes_ = 0;
 };
+
+// The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level that
+// the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it has.
+CpuLevel ChosenLevel();
 
 // Levels that this machine can run, from plain upwards.
 std::vector<CpuLevel> AvailableLevels();

@@ -1,0 +1,154 @@
+// What a model is and what running it takes, from config and headers alone.
+#include <algorithm>
+#include <string>
+
+#include "api/model_impl.h"
+#include "base/cpu_features.h"
+#include "checkpoint/sizes.h"
+#include "ops/context.h"
+
+namespace culet {
+namespace {
+
+// Multiply-adds of one row in layer `index`, its K and V apart.
+struct LayerWork {
+  std::uint64_t kv = 0;
+  std::uint64_t rest = 0;
+};
+
+LayerWork WorkOf(const ModelConfig& config, std::size_t index) {
+  const LayerConfig& layer = config.layers[index];
+  LayerWork work;
+  if (layer.owns_kv) {
+    work.kv = static_cast<std::uint64_t>(config.hidden * layer.kv_heads * layer.head_dim *
+                                         (layer.k_eq_v ? 1 : 2));
+  }
+  std::int64_t rest = 2 * config.hidden * config.heads * layer.head_dim;  // q and o
+  rest += 3 * config.hidden * layer.intermediate;
+  rest += 2 * config.hidden * config.ple_width;
+  rest += config.hidden * config.experts;  // router
+  rest += 3 * config.hidden * config.expert_intermediate * config.experts_per_token;
+  work.rest = static_cast<std::uint64_t>(rest);
+  return work;
+}
+
+// A prompt row that nobody asks for ends in the last layer that stores KV, as soon as that is stored;
+// the per-layer embeddings of the layers behind are not made for it either.
+std::uint64_t WorkPerPromptToken(const ModelConfig& config) {
+  const std::size_t last_kv_layer = static_cast<std::size_t>(config.first_shared_layer() - 1);
+  std::uint64_t work = WorkOf(config, last_kv_layer).kv;
+  for (std::size_t index = 0; index < last_kv_layer; ++index) {
+    const LayerWork layer = WorkOf(config, index);
+    work += layer.kv + layer.rest;
+  }
+  return work + last_kv_layer * static_cast<std::uint64_t>(config.ple_width * config.hidden);
+}
+
+std::uint64_t WorkPerDecodedToken(const ModelConfig& config) {
+  std::uint64_t work = static_cast<std::uint64_t>(config.vocab * config.hidden);  // head
+  for (std::size_t index = 0; index < config.layers.size(); ++index) {
+    const LayerWork layer = WorkOf(config, index);
+    work += layer.kv + layer.rest;
+  }
+  return work + config.layers.size() * static_cast<std::uint64_t>(config.ple_width * config.hidden);
+}
+
+void DescribeShape(const ModelConfig& config, ModelInfo* info) {
+  info->variant = config.variant();
+  info->model_type = config.model_type;
+  info->layers = static_cast<std::int64_t>(config.layers.size());
+  info->shared_kv_layers = config.kv_shared_layers;
+  info->hidden = config.hidden;
+  info->vocab = config.vocab;
+  info->heads = config.heads;
+  info->window = config.window;
+  info->max_positions = config.max_positions;
+  info->ple_width = config.ple_width;
+  info->experts = config.experts;
+  info->experts_per_token = config.experts_per_token;
+  info->expert_intermediate = config.expert_intermediate;
+  info->vision_tower = config.vision_tower;
+  info->audio_tower = config.audio_tower;
+  info->intermediate = config.layers.front().intermediate;
+  for (const LayerConfig& layer : config.layers) {
+    const bool sliding = layer.kind == LayerKind::kSliding;
+    ++(sliding ? info->sliding_layers : info->full_layers);
+    (sliding ? info->sliding_head_dim : info->full_head_dim) = layer.head_dim;
+    (sliding ? info->sliding_kv_heads : info->full_kv_heads) = layer.kv_heads;
+    info->widest_intermediate = std::max(info->widest_intermediate, layer.intermediate);
+    info->k_eq_v = info->k_eq_v || layer.k_eq_v;
+  }
+}
+
+void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
+  info->dtype = DTypeName(checkpoint.main_dtype());
+  info->tied_head = checkpoint.head_is_embedding();
+  for (const PartWeight& part : SizesByPart(checkpoint)) {
+    info->parts.push_back({part.part, part.parameters, part.bytes});
+    info->parameters += part.parameters;
+    info->weight_bytes += part.bytes;
+  }
+  for (const Checkpoint::Listing& listing : checkpoint.listings()) {
+    if (listing.use == TensorUse::kText) continue;
+    info->unused_bytes += listing.bytes;
+    info->unused.emplace_back(listing.name, listing.reason);
+  }
+  const DecodeReads reads = ReadsPerToken(checkpoint);
+  info->bytes_per_token = reads.weight_bytes;
+  info->rows_read_bytes = reads.row_bytes;
+  info->macs_per_prompt_token = WorkPerPromptToken(checkpoint.config());
+  info->macs_per_decoded_token = WorkPerDecodedToken(checkpoint.config());
+}
+
+// Bytes of tables that are read row by row and never resident as a whole.
+std::uint64_t LookupBytes(const Checkpoint& checkpoint) {
+  std::uint64_t bytes = 0;
+  for (const char* name : {"embed_tokens_per_layer.weight", "embed_tokens.weight"}) {
+    const bool is_head = std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
+    if (checkpoint.has_tensor(name) && !is_head) bytes += checkpoint.tensor(name).bytes.size();
+  }
+  return bytes;
+}
+
+}  // namespace
+
+ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
+                             const LoadOptions& options) {
+  ModelInfo info;
+  info.path = path.string();
+  DescribeShape(checkpoint.config(), &info);
+  DescribeWeights(checkpoint, &info);
+
+  const KvPlan plan = ResolveKvPlan(checkpoint, options);
+  info.threads = ResolveThreads(options);
+  const MemoryPlan memory = PlanMemory(checkpoint.config(), plan, info.threads);
+  info.context = plan.context;
+  info.chunk = plan.chunk;
+  info.kv_dtype = DTypeName(plan.dtype);
+  info.kv_bytes = memory.kv_bytes;
+  info.activation_bytes = memory.activation_bytes;
+  info.resident_bytes = info.weight_bytes - LookupBytes(checkpoint) + memory.total();
+  info.cpu_model = CpuModelName();
+  info.cpu_level = CpuLevelName(ResolveLevel(options));
+  info.has_chat_template =
+      FileSystem::Real().Exists(checkpoint.folder() / "chat_template.jinja");
+  info.warnings = checkpoint.warnings();
+  for (const std::string& warning : checkpoint.config().warnings) {
+    if (std::find(info.warnings.begin(), info.warnings.end(), warning) == info.warnings.end()) {
+      info.warnings.push_back(warning);
+    }
+  }
+  if (info.context > info.max_positions) {
+    info.warnings.push_back("--context " + std::to_string(info.context) +
+                            " is more than the max_position_embeddings of " +
+                            std::to_string(info.max_positions) +
+                            " that the model was made for; answers beyond it may be poor");
+  }
+  return info;
+}
+
+ModelInfo Describe(const std::filesystem::path& path, const LoadOptions& options) {
+  return DescribeCheckpoint(OpenCheckpoint(path, options), path, options);
+}
+
+}  // namespace culet
