@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-PAPERS = ["README.md", "CONTRIBUTING.md", "docs/**/*.md", "models/**/*.md", "tests/**/*.md"]
+PAPERS = ["README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md", "models/**/*.md", "tests/**/*.md"]
 CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.S | re.M)
