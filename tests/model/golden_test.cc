@@ -160,7 +160,7 @@ TEST_P(GreedyTest, TokensAreTheReferencesWhereItsLeadIsLargerThanRounding) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bf16, GreedyTest, ::testing::ValuesIn(Bf16Cases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& golden) { return golden.param.name; });
 
 }  // namespace
 }  // namespace culet

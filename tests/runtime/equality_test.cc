@@ -267,7 +267,7 @@ TEST_P(EqualityTest, WhatIsPlannedIsAllocated) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EqualityTest, ::testing::ValuesIn(FamilyCases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& golden) { return golden.param.name; });
 
 }  // namespace
 }  // namespace culet

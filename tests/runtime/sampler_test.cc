@@ -98,12 +98,20 @@ TEST(Sampler, ThePenaltyWeakensTokensThatWereSeen) {
 }
 
 TEST(Sampler, RefusesParametersOutOfRangeAndLogitsThatAreNoNumbers) {
-  for (const SamplingParameters& bad :
-       {SamplingParameters{.temperature = -1}, SamplingParameters{.temperature = NAN},
-        SamplingParameters{.top_k = -1}, SamplingParameters{.top_p = 0}, SamplingParameters{.top_p = 1.5},
-        SamplingParameters{.min_p = 1}, SamplingParameters{.repetition_penalty = 0}}) {
-    EXPECT_THROW(Sampler(bad, 4), Error);
-  }
+  const auto refused = [](double SamplingParameters::*field, double value) {
+    SamplingParameters parameters;
+    parameters.*field = value;
+    EXPECT_THROW(Sampler(parameters, 4), Error) << value;
+  };
+  refused(&SamplingParameters::temperature, -1);
+  refused(&SamplingParameters::temperature, NAN);
+  refused(&SamplingParameters::top_p, 0);
+  refused(&SamplingParameters::top_p, 1.5);
+  refused(&SamplingParameters::min_p, 1);
+  refused(&SamplingParameters::repetition_penalty, 0);
+  SamplingParameters parameters;
+  parameters.top_k = -1;
+  EXPECT_THROW(Sampler(parameters, 4), Error);
   Sampler sampler({}, 3);
   EXPECT_THROW(sampler.Sample(std::vector<float>{1, NAN, 2}), Error);
 }
