@@ -23,8 +23,9 @@ namespace fs = std::filesystem;
 
 // Matrices are pieces of one block of normal values, each from another place in it: writing then
 // costs no arithmetic, and no engine can gain from the repetition (a block is far larger than L2).
-constexpr std::size_t kBlockValues = std::size_t{8} << 20;  // 16 MB
-constexpr std::size_t kPieceValues = std::size_t{2} << 20;
+constexpr std::uint64_t kBlockValues = std::uint64_t{8} << 20;  // 16 MB
+constexpr std::uint64_t kSmallBlockValues = 65536;              // for tiny models
+constexpr std::uint64_t kBlockPieces = 4;
 constexpr double kMatrixDeviation = 0.02;
 constexpr double kNormDeviation = 0.1;
 constexpr std::uint64_t kProgressBytes = 64'000'000;
@@ -43,11 +44,19 @@ class Random {
   // In (0, 1].
   double Uniform() { return (static_cast<double>(Next() >> 11) + 1.0) * 0x1p-53; }
   double Normal() {
-    return std::sqrt(-2.0 * std::log(Uniform())) * std::cos(2.0 * std::numbers::pi * Uniform());
+    // Box and Muller give two at a time.
+    if (std::isnan(spare_)) {
+      const double radius = std::sqrt(-2.0 * std::log(Uniform()));
+      const double angle = 2.0 * std::numbers::pi * Uniform();
+      spare_ = radius * std::sin(angle);
+      return radius * std::cos(angle);
+    }
+    return std::exchange(spare_, std::nan(""));
   }
 
  private:
   std::uint64_t state_;
+  double spare_ = std::nan("");
 };
 
 // FNV-1a: a tensor's values depend on its name and the seed, never on what stands before it.
@@ -154,7 +163,7 @@ class Filler {
  public:
   Filler(const SynthOptions& options, std::uint64_t total) : options_(options), total_(total) {
     Random random(options.seed);
-    block_.resize(kBlockValues);
+    block_.resize(std::clamp(total / 2, kSmallBlockValues, kBlockValues));
     for (std::uint16_t& value : block_) {
       value = F32ToBf16(static_cast<float>(kMatrixDeviation * random.Normal()));
     }
@@ -173,8 +182,8 @@ class Filler {
       return;
     }
     while (left > 0) {
-      const std::size_t count = std::min<std::uint64_t>(left, kPieceValues);
-      const std::size_t start = random.Next() % (kBlockValues - count + 1);
+      const std::size_t count = std::min<std::uint64_t>(left, block_.size() / kBlockPieces);
+      const std::size_t start = random.Next() % (block_.size() - count + 1);
       Append(std::span<const std::uint16_t>(block_).subspan(start, count), writer);
       left -= count;
     }

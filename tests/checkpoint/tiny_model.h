@@ -1,6 +1,9 @@
 // A tiny checkpoint that tests write, spoil and open again.
 #pragma once
 
+#include <gtest/gtest.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -9,9 +12,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -46,7 +46,8 @@ inline void WriteText(const std::filesystem::path& path, std::string_view text) 
   std::ofstream(path, std::ios::binary) << text;
 }
 
-// Four layers S F S F, the last two sharing KV, per-layer embeddings: most rows of the tensor table.
+// Four layers S F S F, the last two sharing KV, per-layer embeddings: most rows of the tensor
+// table.
 inline Json TinyTextConfig() {
   return Json::parse(R"({
     "model_type": "gemma4_text", "vocab_size": 40, "hidden_size": 24, "intermediate_size": 16,
