@@ -61,7 +61,15 @@ class CULET_EXPORT TextProcessor {
   // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it stay
   // text, unless allow_control_tokens.
   std::string Render(std::string_view request_json, const std::string& place) const;
-  Prompt RenderTokens(std::string_view request_json, const std::string& place) const;
+  Prompt RenderTokens(std::string_view request_json, const std::string& place) const {
+    return RenderTokens(request_json, place, {});
+  }
+  // The same for a conversation that goes on: `known` are the tokens so far (the last prompt and what
+  // the model wrote). A text has many tokenizations, and what a model wrote need not be the one that
+  // the tokenizer makes; as far as the new prompt says the same as `known`, it has the ids of `known`,
+  // so that a Session computes new tokens only.
+  Prompt RenderTokens(std::string_view request_json, const std::string& place,
+                      std::span<const TokenId> known) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
   Prompt RawPrompt(std::string_view text) const;
 

@@ -1,0 +1,225 @@
+// The text side of a model, opened from a folder piece by piece.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "api/text_processor_impl.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "culet/text.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace culet {
+namespace {
+
+constexpr std::uint64_t kMostTemplateBytes = 16u << 20;
+constexpr std::uint64_t kMostConfigBytes = 64u << 20;
+
+// Which published template stands in for an unknown one: config.json decides by what the large models
+// lack, the per-layer embeddings. Without a config.json, or with one that does not say, the small
+// one: its generation prompt adds nothing.
+TemplateVariant VariantOf(FileSystem& files, const std::filesystem::path& config_json) {
+  if (!files.Exists(config_json)) return TemplateVariant::kSmall;
+  Json config = ParseJson(files.ReadFile(config_json, kMostConfigBytes), config_json.string());
+  if (!config.is_object()) return TemplateVariant::kSmall;
+  if (config.contains("text_config")) config = config["text_config"];
+  if (!config.is_object() || !config.contains("hidden_size")) return TemplateVariant::kSmall;
+  const auto ple = config.find("hidden_size_per_layer_input");
+  // transformers' default for a missing width is 256: per-layer embeddings are there.
+  const bool has_ple =
+      ple == config.end() || !ple->is_number_integer() || ple->get<std::int64_t>() != 0;
+  return has_ple ? TemplateVariant::kSmall : TemplateVariant::kLarge;
+}
+
+// Ids between control tokens, and the control token that ends them.
+struct Run {
+  std::span<const TokenId> ids;
+  std::optional<TokenId> end;  // none at the end of the text
+};
+
+Run NextRun(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  std::size_t length = 0;
+  while (length < ids.size() && !tokenizer.IsControl(ids[length])) ++length;
+  Run run;
+  run.ids = ids.first(length);
+  if (length < ids.size()) run.end = ids[length];
+  return run;
+}
+
+bool SameIds(std::span<const TokenId> a, std::span<const TokenId> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+// The beginning of `known` that stands for exactly `text`; none if there is none.
+std::optional<std::size_t> PrefixWithText(const Tokenizer& tokenizer,
+                                          std::span<const TokenId> known, const std::string& text) {
+  std::size_t count = known.size();
+  std::string decoded = tokenizer.Decode(known);
+  while (decoded.size() > text.size()) {
+    if (count == 0 || !decoded.starts_with(text)) return std::nullopt;
+    decoded = tokenizer.Decode(known.first(--count));
+  }
+  if (decoded != text) return std::nullopt;
+  return count;
+}
+
+// `fresh` with the ids of `known` as far as they say the same. A text has many tokenizations, and what
+// a model wrote need not be the one that the tokenizer makes. BPE never joins over a control token, so
+// the runs between control tokens can be exchanged one by one.
+std::vector<TokenId> PreferKnown(const Tokenizer& tokenizer, std::vector<TokenId> fresh,
+                                 std::span<const TokenId> known) {
+  std::vector<TokenId> ids;
+  std::span<const TokenId> rest = fresh;
+  for (;;) {
+    const Run run = NextRun(tokenizer, rest);
+    const Run known_run = NextRun(tokenizer, known);
+    std::optional<std::size_t> prefix = known_run.ids.size();
+    if (!SameIds(run.ids, known_run.ids)) {
+      prefix = PrefixWithText(tokenizer, known_run.ids, tokenizer.Decode(run.ids));
+    }
+    if (!prefix) break;
+    ids.insert(ids.end(), known_run.ids.begin(),
+               known_run.ids.begin() + static_cast<std::ptrdiff_t>(*prefix));
+    rest = rest.subspan(run.ids.size());
+    if (*prefix < known_run.ids.size() || !run.end || run.end != known_run.end) break;
+    ids.push_back(*run.end);
+    rest = rest.subspan(1);
+    known = known.subspan(known_run.ids.size() + 1);
+  }
+  ids.insert(ids.end(), rest.begin(), rest.end());
+  return ids;
+}
+
+}  // namespace
+
+struct TextProcessor::Impl {
+  std::filesystem::path folder;
+  std::filesystem::path tokenizer_path;
+  bool allow_control_tokens = false;
+  std::optional<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;
+
+  const Tokenizer& NeedTokenizer() const;
+  const ChatTemplate& NeedTemplate() const;
+  std::vector<PromptSegment> Segments(std::string_view request_json, const std::string& place) const;
+  std::vector<TokenId> Tokens(std::span<const PromptSegment> segments) const;
+};
+
+const Tokenizer& TextProcessor::Impl::NeedTokenizer() const {
+  if (tokenizer) return *tokenizer;
+  throw Error(ErrorKind::kNotFound,
+              tokenizer_path.string() +
+                  ": no such file; this needs the model's tokenizer. Copy its tokenizer.json there or "
+                  "name one with --tokenizer");
+}
+
+const ChatTemplate& TextProcessor::Impl::NeedTemplate() const {
+  if (chat_template) return *chat_template;
+  throw Error(ErrorKind::kNotFound,
+              (folder / "chat_template.jinja").string() +
+                  ": no such file, and tokenizer_config.json has no chat_template. Base models have "
+                  "none: use plain completion (culet run --raw), or take the instruction-tuned model");
+}
+
+std::vector<PromptSegment> TextProcessor::Impl::Segments(std::string_view request_json,
+                                                         const std::string& place) const {
+  return NeedTemplate().Render(ParseChatRequest(request_json, place));
+}
+
+std::vector<TokenId> TextProcessor::Impl::Tokens(std::span<const PromptSegment> segments) const {
+  const Tokenizer& text = NeedTokenizer();
+  return allow_control_tokens ? text.Encode(JoinSegments(segments)) : text.Encode(segments);
+}
+
+TextProcessor::TextProcessor() : impl_(std::make_unique<Impl>()) {}
+TextProcessor::~TextProcessor() = default;
+
+std::shared_ptr<TextProcessor> TextProcessor::Open(const std::filesystem::path& path,
+                                                   const Options& options) {
+  FileSystem& files = FileSystem::Real();
+  if (!files.Exists(path)) {
+    throw Error(ErrorKind::kNotFound, path.string() + ": no such file or folder");
+  }
+  std::shared_ptr<TextProcessor> text(new TextProcessor());
+  Impl& impl = *text->impl_;
+  impl.folder = files.IsDirectory(path) ? path : path.parent_path();
+  impl.allow_control_tokens = options.allow_control_tokens;
+  impl.tokenizer_path = impl.folder / "tokenizer.json";
+  if (!options.tokenizer.empty()) {
+    impl.tokenizer_path = options.tokenizer;
+    if (files.IsDirectory(impl.tokenizer_path)) impl.tokenizer_path /= "tokenizer.json";
+  }
+  if (!options.tokenizer.empty() || files.Exists(impl.tokenizer_path)) {
+    impl.tokenizer = Tokenizer::Load(files, impl.tokenizer_path);
+  }
+  std::optional<std::string> template_text;
+  const std::filesystem::path jinja = impl.folder / "chat_template.jinja";
+  const std::filesystem::path tokenizer_config = impl.folder / "tokenizer_config.json";
+  if (files.Exists(jinja)) {
+    template_text = files.ReadFile(jinja, kMostTemplateBytes);
+  } else if (files.Exists(tokenizer_config)) {
+    // Where models kept it before it had a file of its own.
+    const Json config =
+        ParseJson(files.ReadFile(tokenizer_config, kMostConfigBytes), tokenizer_config.string());
+    if (config.is_object() && config.contains("chat_template") &&
+        config["chat_template"].is_string()) {
+      template_text = config["chat_template"].get<std::string>();
+    }
+  }
+  if (template_text) {
+    impl.chat_template =
+        ChatTemplate::FromText(*template_text, VariantOf(files, impl.folder / "config.json"));
+  }
+  return text;
+}
+
+std::vector<TokenId> TextProcessor::Encode(std::string_view text) const {
+  return impl_->NeedTokenizer().Encode(text);
+}
+
+std::string TextProcessor::Decode(std::span<const TokenId> ids) const {
+  return impl_->NeedTokenizer().Decode(ids);
+}
+
+std::int64_t TextProcessor::vocab_size() const { return impl_->NeedTokenizer().vocab_size(); }
+
+std::string TextProcessor::Render(std::string_view request_json, const std::string& place) const {
+  return JoinSegments(impl_->Segments(request_json, place));
+}
+
+Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::string& place,
+                                   std::span<const TokenId> known) const {
+  const std::vector<PromptSegment> segments = impl_->Segments(request_json, place);
+  Prompt prompt;
+  prompt.tokens = PreferKnown(impl_->NeedTokenizer(), impl_->Tokens(segments), known);
+  prompt.starts_in_thought = EndsInsideThought(segments);
+  return prompt;
+}
+
+Prompt TextProcessor::RawPrompt(std::string_view text) const {
+  const PromptSegment segments[] = {{"<bos>", true}, {std::string(text), false}};
+  if (!impl_->NeedTokenizer().FindToken("<bos>")) {
+    throw Error(ErrorKind::kCorrupt, impl_->tokenizer_path.string() +
+                                         ": the vocabulary has no <bos>, which every Gemma 4 prompt "
+                                         "begins with; this tokenizer is of another family");
+  }
+  Prompt prompt;
+  prompt.tokens = impl_->Tokens(segments);
+  return prompt;
+}
+
+bool TextProcessor::has_chat_template() const { return impl_->chat_template.has_value(); }
+
+std::vector<std::string> TextProcessor::warnings() const {
+  std::vector<std::string> warnings;
+  if (impl_->chat_template && !impl_->chat_template->known()) {
+    warnings.push_back(impl_->chat_template->warning());
+  }
+  return warnings;
+}
+
+const Tokenizer& TokenizerOf(const TextProcessor& text) { return text.impl().NeedTokenizer(); }
+
+}  // namespace culet
