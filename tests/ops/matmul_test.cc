@@ -100,7 +100,8 @@ TEST_P(MatMulTest, OneRowEqualsItselfAmongManyBitForBitOnOneAndTwoThreads) {
         MatMul(ctx(), row, w.matrix(), View<float, 2>(alone.row(r), {1, n}));
       }
       for (Context* context : {&ctx(), &two_threads()}) {
-        for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 25, 33, 64, 100}) {
+        for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 25, 30, 31,
+                                        33, 64, 100}) {
           Guarded together(rows, n);
           MatMul(*context, View<const float, 2>(x.data(), {rows, k}), w.matrix(), together.view());
           std::vector<float> expected = alone.Dense();

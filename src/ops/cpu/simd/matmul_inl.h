@@ -3,11 +3,18 @@
 // Every output is summed in one way, whatever the number of rows: k in blocks of P::kBlock; within a
 // block one vector of sums, fed step by step along k; then Reduce4's fixed order; blocks added in
 // rising order. Two loops do it:
-//   direct  few rows: weights are read where they lie, four outputs (four streams) at a time, and each
-//           vector of them meets all rows. Bound by bytes.
-//   tiles   many rows: x is packed in panels of kTileRows rows, a tile of 4 outputs × kBlock weights is
-//           copied to the first-level cache, and panels stream past it. kTileRows·4 sums in registers
-//           take kTileRows + 4 loads a step: 10 for 24 multiply-adds with AVX-512, 7 for 12 with AVX2.
+//   direct  up to kDirectRows rows: weights are read where they lie, four outputs (four streams) at a
+//           time. Up to about 8 rows bound by bytes.
+//   tiles   a tile of 4 outputs × kBlock weights is copied (and widened) to the first-level cache, and
+//           all rows stream past it.
+// x is packed in panels of up to kTileRows rows. kTileRows·4 sums in registers take kTileRows + 4 loads
+// a step: 10 for 24 multiply-adds with AVX-512, 7 for 12 with AVX2.
+//
+// Weights are fetched into the second-level cache one tile ahead. The hardware's own fetching ends at
+// each 4 KB page, and the window of instructions in flight is too short to cover memory's latency
+// where a line of weights feeds several rows. Measured on Zen 4, one thread, weights in DRAM,
+// [6144, 1536] bf16, share of the read limit around each run (bench_ops --threads 1 --clock cpu):
+// 1 row 0.52 → 0.8 to 0.9, 4 rows 0.46 → 0.8; into the first-level cache instead: no gain.
 //
 // P, a product, gives: Operand (element of packed x), Element (of weights), kStep (elements a vector),
 // kBlock, and StoreX, LoadX, LoadW, LoadWN, StoreW, Dot.
@@ -17,41 +24,40 @@ inline constexpr std::int64_t kTileOutputs = 4;
 inline constexpr std::int64_t kStripOutputs = 64;
 // Rows whose panels (times kBlock) stay there beside them.
 inline constexpr std::int64_t kStripRows = 32 * kTileRows;
-// Up to here the direct loop is taken.
-inline constexpr std::int64_t kDirectRows = 2 * kTileRows;
+// Few enough panels that a tile of weights stays in the first-level cache beside them.
+inline constexpr std::int64_t kDirectRows = 5 * kTileRows;
 
 CULET_INLINE std::int64_t Padded(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
+// Rows of a panel: as few panels as kTileRows allows, of equal height (8 rows are 4 + 4, not 6 + 2).
+CULET_INLINE std::int64_t PanelRows(std::int64_t rows) {
+  const std::int64_t panels = (rows + kTileRows - 1) / kTileRows;
+  return (rows + panels - 1) / panels;
+}
+
 template <typename P>
 std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
-  return static_cast<std::size_t>(Padded(rows, rows > kDirectRows ? kTileRows : 1)) *
+  return static_cast<std::size_t>(Padded(rows, PanelRows(rows))) *
          static_cast<std::size_t>(Padded(k, P::kStep)) * sizeof(typename P::Operand);
 }
 
-// Direct: [rows, k padded]. Tiles: for each block of k, for each panel: [steps][kTileRows][kStep].
-// Padding is zero.
+// For each block of k, for each panel: [steps][panel rows][kStep]; padding is zero. With one row or all
+// rows in one panel and one block this is as simple as it sounds.
 template <typename P>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
           std::int64_t begin, std::int64_t end, std::byte* operand) {
   auto* packed = reinterpret_cast<typename P::Operand*>(operand);
   const std::int64_t k_padded = Padded(k, P::kStep);
-  if (rows <= kDirectRows) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      for (std::int64_t i = 0; i < k; i += P::kStep) {
-        P::StoreX(packed + row * k_padded + i, x + row * x_stride + i, k - i);
-      }
-    }
-    return;
-  }
-  const std::int64_t rows_padded = Padded(rows, kTileRows);
+  const std::int64_t panel_rows = PanelRows(rows);
+  const std::int64_t rows_padded = Padded(rows, panel_rows);
   if (end == rows) end = rows_padded;
   for (std::int64_t row = begin; row < end; ++row) {
-    const std::int64_t panel = row / kTileRows;
+    const std::int64_t panel_first = row / panel_rows * panel_rows;
     for (std::int64_t block = 0; block < k_padded; block += P::kBlock) {
       const std::int64_t length = std::min(P::kBlock, k_padded - block);
-      typename P::Operand* to = packed + rows_padded * block + panel * kTileRows * length +
-                                row % kTileRows * P::kStep;
-      for (std::int64_t i = 0; i < length; i += P::kStep, to += kTileRows * P::kStep) {
+      typename P::Operand* to = packed + rows_padded * block + panel_first * length +
+                                (row - panel_first) * P::kStep;
+      for (std::int64_t i = 0; i < length; i += P::kStep, to += panel_rows * P::kStep) {
         if (row < rows) {
           P::StoreX(to, x + row * x_stride + block + i, k - block - i);
         } else {
@@ -62,52 +68,31 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
   }
 }
 
-// kRows rows of x (k_padded apart) times four rows of weights, elements [0, length) of a block.
-template <typename P, int kRows>
-CULET_INLINE void DirectBlock(const typename P::Operand* x, std::int64_t k_padded,
-                              const typename P::Element* const (&w)[kTileOutputs],
-                              std::int64_t length, __m128* sums) {
-  F32 acc[kRows][kTileOutputs];
-  for (int row = 0; row < kRows; ++row) {
-    for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
+// Where four outputs' weights lie for one block of k, and those of the tile that comes next.
+template <typename P>
+struct Tile {
+  const typename P::Element* w[kTileOutputs];
+  std::int64_t ahead;  // elements from here to the next tile
+};
+
+// From row n, `count` rows; past the last one, the last again (its sums are dropped).
+template <typename P>
+CULET_INLINE Tile<P> TileAt(const typename P::Element* weights, std::int64_t k, std::int64_t n,
+                            std::int64_t count, std::int64_t block, std::int64_t ahead) {
+  Tile<P> tile;
+  for (std::int64_t c = 0; c < kTileOutputs; ++c) {
+    tile.w[c] = weights + (n + std::min(c, count - 1)) * k + block;
   }
-  std::int64_t i = 0;
-  for (; i + P::kStep <= length; i += P::kStep) {
-    typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) weights[c] = P::LoadW(w[c] + i);
-    for (int row = 0; row < kRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + row * k_padded + i);
-      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
-    }
-  }
-  if (i < length) {
-    typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) weights[c] = P::LoadWN(w[c] + i, length - i);
-    for (int row = 0; row < kRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + row * k_padded + i);
-      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
-    }
-  }
-  for (int row = 0; row < kRows; ++row) {
-    sums[row] = Reduce4(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
-  }
+  tile.ahead = ahead;
+  return tile;
 }
 
-template <typename P>
-CULET_INLINE void DirectRows(std::int64_t rows, const typename P::Operand* x, std::int64_t k_padded,
-                             const typename P::Element* const (&w)[kTileOutputs],
-                             std::int64_t length, __m128* sums) {
-  switch (rows) {
-    case 1: return DirectBlock<P, 1>(x, k_padded, w, length, sums);
-    case 2: return DirectBlock<P, 2>(x, k_padded, w, length, sums);
-    case 3: return DirectBlock<P, 3>(x, k_padded, w, length, sums);
-#if CULET_TILE_ROWS > 3
-    case 4: return DirectBlock<P, 4>(x, k_padded, w, length, sums);
-    case 5: return DirectBlock<P, 5>(x, k_padded, w, length, sums);
-    case 6: return DirectBlock<P, 6>(x, k_padded, w, length, sums);
-#endif
-    default: __builtin_unreachable();
-  }
+template <typename Element>
+CULET_INLINE void Fetch(const Element* p, std::int64_t ahead) {
+  // As a number: the place may lie past the weight's end, where nothing is read.
+  const auto address = reinterpret_cast<std::uintptr_t>(p) +
+                       static_cast<std::uintptr_t>(ahead) * sizeof(Element);
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T1);
 }
 
 // out[0 … count) = or += sums.
@@ -121,97 +106,143 @@ CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool firs
   for (std::int64_t c = 0; c < count; ++c) out[c] = first ? values[c] : out[c] + values[c];
 }
 
-// Pointers to four rows of weights from row n; past the last one, the last again (its sums are dropped).
-template <typename P>
-CULET_INLINE void PointAt(const typename P::Element* (&w)[kTileOutputs],
-                          const typename P::Element* weights, std::int64_t k, std::int64_t n,
-                          std::int64_t count, std::int64_t block) {
-  for (std::int64_t c = 0; c < kTileOutputs; ++c) {
-    w[c] = weights + (n + std::min(c, count - 1)) * k + block;
-  }
-}
-
-template <typename P>
-void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
-               const typename P::Element* weights, std::int64_t begin, std::int64_t end, float* out,
-               std::int64_t out_stride) {
-  const std::int64_t k_padded = Padded(k, P::kStep);
-  const std::int64_t groups = (rows + kTileRows - 1) / kTileRows;
-  const std::int64_t group = (rows + groups - 1) / groups;  // even groups: 4 + 4, not 6 + 2
-  for (std::int64_t n = begin; n < end; n += kTileOutputs) {
-    const std::int64_t count = std::min(kTileOutputs, end - n);
-    __m128 totals[kDirectRows];
-    for (std::int64_t block = 0; block < k; block += P::kBlock) {
-      const std::int64_t length = std::min(P::kBlock, k - block);
-      const typename P::Element* w[kTileOutputs];
-      PointAt<P>(w, weights, k, n, count, block);
-      for (std::int64_t row = 0; row < rows; row += group) {
-        const std::int64_t taken = std::min(group, rows - row);
-        __m128 sums[kTileRows];
-        DirectRows<P>(taken, x + row * k_padded + block, k_padded, w, length, sums);
-        for (std::int64_t r = 0; r < taken; ++r) {
-          totals[row + r] = block == 0 ? sums[r] : _mm_add_ps(totals[row + r], sums[r]);
-        }
-      }
-    }
-    for (std::int64_t row = 0; row < rows; ++row) {
-      PutSums(out + row * out_stride + n, totals[row], count, true);
-    }
-  }
-}
-
-// A panel times a tile, both packed: [steps][rows or outputs][kStep].
-template <typename P>
-CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Operand* w,
-                            std::int64_t steps, __m128* sums) {
-  F32 acc[kTileRows][kTileOutputs];
-  for (int row = 0; row < kTileRows; ++row) {
+// A panel of packed x, [steps][kRows][kStep], times four rows of weights where they lie. With kFetch,
+// brings the tile that comes next.
+template <typename P, int kRows, bool kFetch>
+CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile, std::int64_t length,
+                              __m128* sums) {
+  F32 acc[kRows][kTileOutputs];
+  for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
   }
-  for (std::int64_t step = 0; step < steps; ++step) {
+  std::int64_t i = 0;
+  for (; i + P::kStep <= length; i += P::kStep) {
     typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) weights[c] = P::LoadX(w + c * P::kStep);
-    for (int row = 0; row < kTileRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + row * P::kStep);
+    for (int c = 0; c < kTileOutputs; ++c) {
+      weights[c] = P::LoadW(tile.w[c] + i);
+      if (kFetch) Fetch(tile.w[c] + i, tile.ahead);
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
       for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
     }
-    x += kTileRows * P::kStep;
-    w += kTileOutputs * P::kStep;
   }
-  for (int row = 0; row < kTileRows; ++row) {
+  if (i < length) {
+    typename P::Vector weights[kTileOutputs];
+    for (int c = 0; c < kTileOutputs; ++c) weights[c] = P::LoadWN(tile.w[c] + i, length - i);
+    for (int row = 0; row < kRows; ++row) {
+      const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
+      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
     sums[row] = Reduce4(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
   }
 }
 
+template <typename P, int kRows>
+void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
+               const typename P::Element* weights, std::int64_t begin, std::int64_t end, float* out,
+               std::int64_t out_stride) {
+  const std::int64_t k_padded = Padded(k, P::kStep);
+  const std::int64_t rows_padded = Padded(rows, kRows);
+  for (std::int64_t n = begin; n < end; n += kTileOutputs) {
+    const std::int64_t count = std::min(kTileOutputs, end - n);
+    for (std::int64_t block = 0; block < k; block += P::kBlock) {
+      const std::int64_t length = std::min(P::kBlock, k - block);
+      const std::int64_t length_padded = std::min(P::kBlock, k_padded - block);
+      const std::int64_t ahead = block + P::kBlock < k ? P::kBlock : kTileOutputs * k - block;
+      const Tile<P> tile = TileAt<P>(weights, k, n, count, block, ahead);
+      for (std::int64_t row = 0; row < rows; row += kRows) {
+        const typename P::Operand* panel = x + rows_padded * block + row * length_padded;
+        __m128 sums[kRows];
+        if (row == 0) {
+          DirectBlock<P, kRows, true>(panel, tile, length, sums);
+        } else {
+          DirectBlock<P, kRows, false>(panel, tile, length, sums);
+        }
+        const std::int64_t taken = std::min<std::int64_t>(kRows, rows - row);
+        for (std::int64_t r = 0; r < taken; ++r) {
+          PutSums(out + (row + r) * out_stride + n, sums[r], count, block == 0);
+        }
+      }
+    }
+  }
+}
+
+// A panel times a tile, both packed: [steps][rows or outputs][kStep]. With kFetch, brings the tile that
+// comes next.
+template <typename P, int kRows, bool kFetch>
+CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Operand* w,
+                            std::int64_t steps, const Tile<P>& source, __m128* sums) {
+  F32 acc[kRows][kTileOutputs];
+  for (int row = 0; row < kRows; ++row) {
+    for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
+  }
+  for (std::int64_t step = 0; step < steps; ++step) {
+    typename P::Vector weights[kTileOutputs];
+    for (int c = 0; c < kTileOutputs; ++c) {
+      weights[c] = P::LoadX(w + c * P::kStep);
+      if (kFetch) Fetch(source.w[c] + step * P::kStep, source.ahead);
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const typename P::Vector values = P::LoadX(x + row * P::kStep);
+      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+    }
+    x += kRows * P::kStep;
+    w += kTileOutputs * P::kStep;
+  }
+  for (int row = 0; row < kRows; ++row) {
+    sums[row] = Reduce4(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
+  }
+}
+
+// Copies a tile of `length` columns, widened where P widens, as [steps][outputs][kStep].
 template <typename P>
+CULET_INLINE void PackTile(const Tile<P>& source, std::int64_t length, typename P::Operand* tile) {
+  for (std::int64_t i = 0; i < length; i += P::kStep) {
+    for (std::int64_t c = 0; c < kTileOutputs; ++c) {
+      P::StoreW(tile + i * kTileOutputs + c * P::kStep,
+                length - i >= P::kStep ? P::LoadW(source.w[c] + i)
+                                       : P::LoadWN(source.w[c] + i, length - i));
+    }
+  }
+}
+
+template <typename P, int kRows>
 void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
               const typename P::Element* weights, std::int64_t begin, std::int64_t end, float* out,
               std::int64_t out_stride) {
   alignas(64) typename P::Operand tile[kTileOutputs * P::kBlock];
   const std::int64_t k_padded = Padded(k, P::kStep);
-  const std::int64_t rows_padded = Padded(rows, kTileRows);
+  const std::int64_t rows_padded = Padded(rows, kRows);
+  constexpr std::int64_t kPassRows = kStripRows / kRows * kRows;
   for (std::int64_t strip = begin; strip < end; strip += kStripOutputs) {
     const std::int64_t strip_end = std::min(end, strip + kStripOutputs);
     for (std::int64_t block = 0; block < k; block += P::kBlock) {
       const std::int64_t length = std::min(P::kBlock, k - block);
       const std::int64_t length_padded = std::min(P::kBlock, k_padded - block);
-      const std::int64_t steps = length_padded / P::kStep;
-      for (std::int64_t first = 0; first < rows; first += kStripRows) {
-        const std::int64_t last = std::min(rows, first + kStripRows);
+      for (std::int64_t first = 0; first < rows; first += kPassRows) {
+        const std::int64_t last = std::min(rows, first + kPassRows);
         for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
           const std::int64_t count = std::min(kTileOutputs, strip_end - n);
-          const typename P::Element* w[kTileOutputs];
-          PointAt<P>(w, weights, k, n, count, block);
-          for (std::int64_t i = 0; i < length; i += P::kStep) {
-            for (std::int64_t c = 0; c < kTileOutputs; ++c) {
-              P::StoreW(tile + i * kTileOutputs + c * P::kStep,
-                        length - i >= P::kStep ? P::LoadW(w[c] + i) : P::LoadWN(w[c] + i, length - i));
-            }
+          std::int64_t ahead = kTileOutputs * k;  // the next tile: below, else the next block's first
+          if (n + kTileOutputs >= strip_end && block + P::kBlock < k) {
+            ahead = (strip - n) * k + P::kBlock;
+          } else if (n + kTileOutputs >= strip_end) {
+            ahead -= block;
           }
-          for (std::int64_t row = first; row < last; row += kTileRows) {
-            __m128 sums[kTileRows];
-            TileBlock<P>(x + rows_padded * block + row * length_padded, tile, steps, sums);
-            const std::int64_t taken = std::min<std::int64_t>(kTileRows, rows - row);
+          const Tile<P> source = TileAt<P>(weights, k, n, count, block, ahead);
+          PackTile<P>(source, length, tile);
+          for (std::int64_t row = first; row < last; row += kRows) {
+            const typename P::Operand* panel = x + rows_padded * block + row * length_padded;
+            __m128 sums[kRows];
+            if (row == 0) {
+              TileBlock<P, kRows, true>(panel, tile, length_padded / P::kStep, source, sums);
+            } else {
+              TileBlock<P, kRows, false>(panel, tile, length_padded / P::kStep, source, sums);
+            }
+            const std::int64_t taken = std::min<std::int64_t>(kRows, rows - row);
             for (std::int64_t r = 0; r < taken; ++r) {
               PutSums(out + (row + r) * out_stride + n, sums[r], count, block == 0);
             }
@@ -222,20 +253,37 @@ void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
   }
 }
 
+template <typename P, int kRows>
+CULET_INLINE void RunPanels(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
+                            const typename P::Element* weights, std::int64_t begin, std::int64_t end,
+                            float* out, std::int64_t out_stride) {
+  if (rows <= kDirectRows) {
+    RunDirect<P, kRows>(x, rows, k, weights, begin, end, out, out_stride);
+  } else {
+    RunTiles<P, kRows>(x, rows, k, weights, begin, end, out, out_stride);
+  }
+}
+
 template <typename P>
 void Run(const std::byte* operand, std::int64_t rows, std::int64_t k, const void* w,
          std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
   const auto* x = reinterpret_cast<const typename P::Operand*>(operand);
   const auto* weights = static_cast<const typename P::Element*>(w);
-  if (rows <= kDirectRows) {
-    RunDirect<P>(x, rows, k, weights, begin, end, out, out_stride);
-  } else {
-    RunTiles<P>(x, rows, k, weights, begin, end, out, out_stride);
+  switch (PanelRows(rows)) {
+    case 1: return RunPanels<P, 1>(x, rows, k, weights, begin, end, out, out_stride);
+    case 2: return RunPanels<P, 2>(x, rows, k, weights, begin, end, out, out_stride);
+    case 3: return RunPanels<P, 3>(x, rows, k, weights, begin, end, out, out_stride);
+#if CULET_TILE_ROWS > 3
+    case 4: return RunPanels<P, 4>(x, rows, k, weights, begin, end, out, out_stride);
+    case 5: return RunPanels<P, 5>(x, rows, k, weights, begin, end, out, out_stride);
+    case 6: return RunPanels<P, 6>(x, rows, k, weights, begin, end, out, out_stride);
+#endif
+    default: __builtin_unreachable();
   }
 }
 
 // `Packing` differs from P only where several products share an operand.
 template <typename P, typename Packing = P>
 MatMulKernel MakeMatMul(CpuLevel level) {
-  return {level, kTileRows, OperandBytes<P>, Pack<Packing>, Run<P>};
+  return {level, 1, OperandBytes<P>, Pack<Packing>, Run<P>};
 }
