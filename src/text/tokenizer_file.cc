@@ -13,9 +13,6 @@ namespace culet {
 namespace {
 
 constexpr std::string_view kUnderline = "\xe2\x96\x81";  // "▁"
-// Far beyond any real file; keeps ids and ranks well inside 32 bits.
-constexpr std::size_t kMaxVocab = std::size_t{1} << 24;
-constexpr std::size_t kMaxMerges = std::size_t{1} << 26;
 // A longer control token is a mistake, and each of its bytes costs a node of the trie.
 constexpr std::size_t kMaxAddedTokenBytes = 4096;
 
@@ -208,8 +205,8 @@ void Parser::ReadVocab() {
   std::string_view text;
   reader_.Expect('{', "where model.vocab begins");
   for (bool first = true; reader_.NextMember(first, &text); first = false) {
-    if (file_.vocabulary.size() == static_cast<std::int64_t>(kMaxVocab)) {
-      reader_.Fail("model.vocab has more than " + std::to_string(kMaxVocab) + " entries");
+    if (file_.vocabulary.size() == static_cast<std::int64_t>(Bpe::kMaxVocab)) {
+      reader_.Fail("model.vocab has more than " + std::to_string(Bpe::kMaxVocab) + " entries");
     }
     file_.vocabulary.Add(text, reader_.ReadIndex());
   }
@@ -285,8 +282,8 @@ void Parser::ResolveMerges(std::string* arena, std::vector<std::size_t>* ends) {
     }
     file_.merges.push_back({ids[3 * i], ids[3 * i + 1], ids[3 * i + 2]});
   }
-  if (file_.merges.size() > kMaxMerges) {
-    Corrupt("model.merges has more than " + std::to_string(kMaxMerges) + " entries");
+  if (file_.merges.size() > Bpe::kMaxMerges) {
+    Corrupt("model.merges has more than " + std::to_string(Bpe::kMaxMerges) + " entries");
   }
   arena->clear();
   ends->clear();
@@ -404,7 +401,7 @@ void Parser::ReadAddedTokens(const Json& value) {
     }
     const auto id = value[i].find("id");
     if (id == value[i].end() || !id->is_number_unsigned() ||
-        id->get<std::uint64_t>() > kMaxVocab) {
+        id->get<std::uint64_t>() > Bpe::kMaxVocab) {
       Corrupt(path + ".id is " + (id == value[i].end() ? "missing" : JsonExcerpt(*id)) +
               "; expected the token's id");
     }

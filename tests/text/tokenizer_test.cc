@@ -123,14 +123,14 @@ TEST(Tokenizer, DataIsEncodedAsTheDefinitionOfBytePairEncodingReads) {
   }
 }
 
-// 40 and more bytes take the way with the heap, and a long call remembers words: both must agree with
-// the definition too.
+// Words beyond 40 bytes are merged in chunks of 64 symbols, and a long call remembers words: both must
+// agree with the definition too.
 TEST(Tokenizer, LongWordsAndRememberedWordsAreEncodedAsTheDefinitionReads) {
   for (const std::string& name : kNames) {
     const Tokenizer tokenizer = SmallTokenizer(name);
     const PlainBpe plain(ParseJson(SmallTokenizerText(name), name));
     std::mt19937_64 random(TestSeed());
-    for (const int length : {44, 45, 47, 48, 49, 50, 64, 200, 1500}) {
+    for (const int length : {39, 40, 41, 63, 64, 65, 126, 127, 128, 129, 130, 192, 200, 1000}) {
       const std::string one_word = RandomText(&random, {"a", "b", "c", "d"}, length);
       EXPECT_EQ(tokenizer.EncodeData(one_word), plain.Encode(one_word)) << name << " " << length;
       const std::string run(static_cast<std::size_t>(length), ' ');
@@ -138,6 +138,28 @@ TEST(Tokenizer, LongWordsAndRememberedWordsAreEncodedAsTheDefinitionReads) {
     }
     const std::string words = RandomText(&random, {"ab", "abcd", " a", " ", "ba ", "世界", "x"}, 2000);
     EXPECT_EQ(tokenizer.EncodeData(words), plain.Encode(words)) << name;
+  }
+}
+
+// Here a "b" draws up to 300 letters before it into one token, so a long word's earlier chunks turn out
+// wrong however little is merged anew, and the whole word must be merged at once.
+TEST(Tokenizer, WhatComesLaterMayReachFarBackInALongWord) {
+  Json file = ParseJson(SmallTokenizerText("no_underline"), "no_underline");
+  Json& model = file["model"];
+  model["merges"] = Json::array();
+  std::string token = "b";
+  for (int i = 0; i < 300; ++i) {
+    model["merges"].push_back({"a", token});
+    token = "a" + token;
+    if (token != "ab") model["vocab"].push_back({token, model["vocab"].size()});
+  }
+  const Tokenizer tokenizer = Tokenizer::Parse(file.dump(), "far back");
+  const PlainBpe plain(file);
+  std::mt19937_64 random(TestSeed());
+  for (int i = 0; i < 20; ++i) {
+    std::string text;
+    while (text.size() < 900) text += std::string(random() % 400, 'a') + (random() % 2 == 0 ? "b" : "");
+    ASSERT_EQ(tokenizer.EncodeData(text), plain.Encode(text)) << text;
   }
 }
 
