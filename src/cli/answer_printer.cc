@@ -1,0 +1,50 @@
+#include "cli/answer_printer.h"
+
+#include "cli/answer_json.h"
+#include "cli/output.h"
+
+namespace culet::cli {
+
+void AnswerPrinter::Print(const std::string& text) {
+  if (text.empty()) return;
+  Output::Standard().Write(text);
+  line_open_ = text.back() != '\n';
+}
+
+void AnswerPrinter::EndThinking() {
+  if (!in_thinking_) return;
+  in_thinking_ = false;
+  // A blank line between the thought and what follows.
+  Print(line_open_ ? "\n\n" : "\n");
+}
+
+void AnswerPrinter::Show(const GenerateEvent& event) {
+  Output& output = Output::Standard();
+  switch (event.kind) {
+    case GenerateEvent::Kind::kThinking:
+      if (!output.is_terminal() || event.text.empty()) return;
+      in_thinking_ = true;
+      output.Write(Dimmed(event.text));
+      line_open_ = event.text.back() != '\n';
+      break;
+    case GenerateEvent::Kind::kContent:
+      if (event.text.empty()) return;
+      EndThinking();
+      Print(event.text);
+      break;
+    case GenerateEvent::Kind::kToolCall:
+      EndThinking();
+      if (line_open_) Print("\n");
+      Print(CallText(event.call) + "\n");
+      break;
+  }
+  output.Flush();
+}
+
+void AnswerPrinter::Finish() {
+  in_thinking_ = false;
+  if (line_open_) Print("\n");
+  Output::Standard().Flush();
+}
+
+}  // namespace culet::cli

@@ -1,0 +1,200 @@
+// culet bench: how fast a model runs here, beside what this machine could do at most.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/answer_json.h"
+#include "cli/bench_measure.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/log.h"
+#include "cli/model_options.h"
+#include "cli/model_path.h"
+#include "cli/output.h"
+#include "cli/sizes.h"
+#include "culet/tools.h"
+
+namespace culet::cli {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  std::string prefill = "512";
+  std::string decode = "64";
+  std::string context = "512";
+  std::int64_t repeat = 5;
+  std::uint64_t seed = 1;
+  bool json = false;
+  bool csv = false;
+};
+
+void AddSpread(OrderedJson* object, const std::string& name, const Spread& spread) {
+  (*object)[name] = spread.median;
+  (*object)[name + "_min"] = spread.min;
+  (*object)[name + "_max"] = spread.max;
+}
+
+void WriteJson(const ModelInfo& info, const BenchResult& result) {
+  OrderedJson machine = {{"cpu", info.cpu_model}, {"level", info.cpu_level}, {"threads", info.threads}};
+  AddSpread(&machine, "read_gb_s", result.read_gb_s);
+  AddSpread(&machine, "peak_gflops", result.peak_gflops);
+  OrderedJson prefill = OrderedJson::array();
+  for (const PrefillResult& run : result.prefill) {
+    OrderedJson item = {{"tokens", run.tokens}};
+    AddSpread(&item, "tokens_per_s", run.tokens_per_s);
+    item["ms"] = run.median_ms;
+    item["multiply_adds"] = run.macs;
+    AddSpread(&item, "ratio_to_peak", run.ratio_to_peak);
+    prefill.push_back(item);
+  }
+  OrderedJson decode = OrderedJson::array();
+  for (const DecodeResult& run : result.decode) {
+    OrderedJson item = {{"context", run.context}, {"tokens", run.tokens}};
+    AddSpread(&item, "tokens_per_s", run.tokens_per_s);
+    item["bytes_per_token"] = run.bytes_per_token;
+    AddSpread(&item, "ratio_to_bandwidth", run.ratio_to_bandwidth);
+    decode.push_back(item);
+  }
+  JsonObject object;
+  object.Add("version", Version());
+  object.Add("model", {{"path", info.path}, {"variant", info.variant}, {"dtype", info.dtype}});
+  object.Add("machine", machine);
+  object.Add("prefill", prefill);
+  object.Add("decode", decode);
+  object.Add("load_ms", result.load_ms);
+  object.Add("first_prompt_ms", result.first_prompt_ms);
+  object.Add("start_to_first_token_ms", result.start_to_first_token_ms);
+  object.Add("planned_resident_bytes", info.resident_bytes);
+  object.Add("peak_rss_bytes", result.peak_rss_bytes);
+  Output::Standard().Write(object.Text() + "\n");
+}
+
+void WriteCsv(const BenchResult& result) {
+  std::string text = "kind,context,tokens,tokens_per_s,min,max,ratio,ratio_min,ratio_max\n";
+  const auto row = [&](const char* kind, std::int64_t context, std::int64_t tokens, const Spread& rate,
+                       const Spread& ratio) {
+    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", kind, context, tokens, rate.median, rate.min,
+                        rate.max, ratio.median, ratio.min, ratio.max);
+  };
+  for (const PrefillResult& run : result.prefill) {
+    row("prefill", 0, run.tokens, run.tokens_per_s, run.ratio_to_peak);
+  }
+  for (const DecodeResult& run : result.decode) {
+    row("decode", run.context, run.tokens, run.tokens_per_s, run.ratio_to_bandwidth);
+  }
+  Output::Standard().Write(text);
+}
+
+void WriteText(const ModelInfo& info, const BenchResult& result) {
+  std::string text = fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
+                                 info.cpu_model, info.cpu_level, info.threads, Version());
+  text += fmt::format("machine: reads {:.1f} GB/s ({:.1f} to {:.1f}), {:.0f} Gflop/s ({:.0f} to {:.0f})\n\n",
+                      result.read_gb_s.median, result.read_gb_s.min, result.read_gb_s.max,
+                      result.peak_gflops.median, result.peak_gflops.min, result.peak_gflops.max);
+  text += fmt::format("{:<8} {:>8} {:>7} {:>10} {:>10} {:>10}   {}\n", "", "context", "tokens", "tokens/s",
+                      "min", "max", "of the limit");
+  for (const PrefillResult& run : result.prefill) {
+    text += fmt::format("{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the multiply-adds\n",
+                        "prefill", 0, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
+                        run.tokens_per_s.max, 100 * run.ratio_to_peak.median);
+  }
+  for (const DecodeResult& run : result.decode) {
+    text += fmt::format(
+        "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the read rate, {:.3f} GB a token\n",
+        "decode", run.context, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
+        run.tokens_per_s.max, 100 * run.ratio_to_bandwidth.median, run.bytes_per_token / 1e9);
+  }
+  text += fmt::format("\nstart to first token {}, of it loading {} and the first prompt {}\n",
+                      FormatMilliseconds(result.start_to_first_token_ms), FormatMilliseconds(result.load_ms),
+                      FormatMilliseconds(result.first_prompt_ms));
+  text += fmt::format("resident at most {}, planned {}\n", FormatBytes(result.peak_rss_bytes),
+                      FormatBytes(info.resident_bytes));
+  Output::Standard().Write(text);
+}
+
+// A list of which 0 means none.
+std::vector<std::int64_t> NumbersOrNone(const std::string& text, const std::string& option) {
+  if (text == "0") return {};
+  return ParseNumbers(text, option, 1);
+}
+
+int Run(const BenchOptions& options) {
+  const std::filesystem::path path = ResolveModel(options.model.model);
+  if (options.json && options.csv) {
+    throw Error(ErrorKind::kInvalidArgument, "--json and --csv are two forms; choose one");
+  }
+  if (options.repeat < 1 || options.repeat > 1000) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "--repeat is " + std::to_string(options.repeat) + "; it must be 1 to 1000");
+  }
+  BenchPlan plan;
+  plan.prefill = NumbersOrNone(options.prefill, "--prefill");
+  plan.decode = NumbersOrNone(options.decode, "--decode");
+  plan.contexts = ParseNumbers(options.context, "--context", 0);
+  plan.repeats = static_cast<int>(options.repeat);
+  plan.seed = options.seed;
+  if (plan.prefill.empty() && plan.decode.empty()) {
+    throw Error(ErrorKind::kInvalidArgument, "--prefill 0 and --decode 0 leave nothing to measure");
+  }
+  LoadOptions load = options.model.ToLoadOptions();
+  load.context = plan.LongestContext();
+  // A decode run goes back to where it began, and its window must still be there.
+  if (!plan.decode.empty()) {
+    load.rewind_tokens = *std::max_element(plan.decode.begin(), plan.decode.end());
+  }
+  const double load_start = MillisecondsSinceStart();
+  const std::shared_ptr<Model> model = Model::Load(path, load);
+  const double load_ms = MillisecondsSinceStart() - load_start;
+  PrintWarnings(model->info());
+  if (options.model.verbose) PrintPlan(model->info());
+  const InterruptGuard interrupt;
+  Progress progress("measuring");
+  const BenchResult result = RunBench(model, plan, load_ms, [&](int done, int total) {
+    progress.Show(done, total, fmt::format("run {} of {}", done + 1, total));
+  });
+  progress.Clear();
+  if (options.json) {
+    WriteJson(model->info(), result);
+  } else if (options.csv) {
+    WriteCsv(result);
+  } else {
+    WriteText(model->info(), result);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command AddBench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = AddSubcommand(
+      app, "bench", "Measure prefill and decode, beside what this machine could do at most",
+      "  culet bench MODEL\n"
+      "  culet bench MODEL --prefill 128,512,2048 --decode 64 --context 512,4096 --json\n"
+      "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n");
+  options->model.AddModel(*command);
+  command->add_option("--prefill", options->prefill, "Prompt lengths, with commas between; 0: none")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command->add_option("--decode", options->decode, "Tokens of a decode run, list; 0: none")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command->add_option("--context", options->context, "Tokens in the KV where decoding begins, list")
+      ->type_name("LIST")
+      ->capture_default_str();
+  command->add_option("--repeat", options->repeat, "Runs of each")->type_name("N")->capture_default_str();
+  command->add_option("--seed", options->seed, "Seed of the random prompt")
+      ->type_name("N")
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print one JSON object");
+  command->add_flag("--csv", options->csv, "Print comma-separated values with a heading");
+  options->model.AddThreads(*command);
+  options->model.AddOverride(*command);
+  options->model.AddVerbose(*command);
+  return {command, [options] { return Run(*options); }};
+}
+
+}  // namespace culet::cli

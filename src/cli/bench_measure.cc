@@ -1,0 +1,218 @@
+#include "cli/bench_measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <random>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/sizes.h"
+
+namespace culet::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Milliseconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+class Bench {
+ public:
+  Bench(const std::shared_ptr<Model>& model, const BenchPlan& plan,
+        const std::function<void(int, int)>& on_step)
+      : model_(model), plan_(plan), on_step_(on_step), session_(model) {
+    std::mt19937_64 random(plan.seed);
+    const std::uint64_t vocab = static_cast<std::uint64_t>(model->info().vocab);
+    for (std::int64_t i = 0; i < plan.LongestContext(); ++i) {
+      tokens_.push_back(static_cast<TokenId>(random() % vocab));
+    }
+    const std::size_t kinds = plan.prefill.size() + plan.contexts.size() * plan.decode.size();
+    total_ = static_cast<int>(kinds) * (plan.repeats + 1);
+  }
+
+  BenchResult Run(double load_ms);
+
+ private:
+  double PrefillMs(std::int64_t count);
+  double DecodeMs(std::int64_t context, std::int64_t count);
+  void WarmUp();
+  void MeasurePrefill(std::int64_t count);
+  void MeasureDecode(std::int64_t context, std::int64_t count);
+  // Runs `measured` between measurements of the machine; calls `keep(ms, limits around it)`.
+  template <typename Measured, typename Keep>
+  void Repeat(const Measured& measured, const Keep& keep);
+  MachineLimits Limits();
+  void Step();
+
+  std::shared_ptr<Model> model_;
+  const BenchPlan& plan_;
+  const std::function<void(int, int)>& on_step_;
+  Session session_;
+  std::vector<TokenId> tokens_;
+  std::vector<double> read_gb_s_, peak_gflops_;
+  BenchResult result_;
+  int done_ = 0;
+  int total_ = 0;
+};
+
+void Bench::Step() {
+  if (InterruptGuard::Pending()) throw Interrupted();
+  on_step_(done_++, total_);
+}
+
+double Bench::PrefillMs(std::int64_t count) {
+  session_.Reset();
+  const Clock::time_point start = Clock::now();
+  session_.Append(std::span(tokens_).first(static_cast<std::size_t>(count)));
+  return Milliseconds(start, Clock::now());
+}
+
+// The KV holds `context` tokens before and after, so a next run only goes back.
+double Bench::DecodeMs(std::int64_t context, std::int64_t count) {
+  session_.Rewind(context);
+  const std::size_t have = session_.tokens().size();
+  const std::size_t want = static_cast<std::size_t>(context);
+  if (have < want) session_.Append(std::span(tokens_).subspan(have, want - have));
+  const Clock::time_point start = Clock::now();
+  for (std::int64_t step = 0; step < count; ++step) {
+    session_.Append(std::span(tokens_).subspan(static_cast<std::size_t>(context + step), 1));
+    if (InterruptGuard::Pending()) throw Interrupted();
+  }
+  return Milliseconds(start, Clock::now());
+}
+
+// Everything once, so that pages are there and the peak of memory is that of the model alone.
+void Bench::WarmUp() {
+  for (const std::int64_t count : plan_.prefill) {
+    Step();
+    const double ms = PrefillMs(count);
+    if (result_.first_prompt_ms == 0) {
+      result_.first_prompt_ms = ms;
+      result_.start_to_first_token_ms = MillisecondsSinceStart();
+    }
+  }
+  for (const std::int64_t context : plan_.contexts) {
+    for (const std::int64_t count : plan_.decode) {
+      Step();
+      session_.Reset();
+      DecodeMs(context, count);
+    }
+  }
+  result_.peak_rss_bytes = PeakResidentBytes();
+}
+
+MachineLimits Bench::Limits() {
+  const MachineLimits limits = MeasureMachine(*model_);
+  read_gb_s_.push_back(limits.read_gb_s);
+  peak_gflops_.push_back(limits.peak_gflops);
+  return limits;
+}
+
+template <typename Measured, typename Keep>
+void Bench::Repeat(const Measured& measured, const Keep& keep) {
+  MachineLimits before = Limits();
+  for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
+    Step();
+    const double ms = measured();
+    const MachineLimits after = Limits();
+    keep(ms, MachineLimits{(before.read_gb_s + after.read_gb_s) / 2,
+                           (before.peak_gflops + after.peak_gflops) / 2});
+    before = after;
+  }
+}
+
+void Bench::MeasurePrefill(std::int64_t count) {
+  const ModelInfo& info = model_->info();
+  PrefillResult prefill;
+  prefill.tokens = count;
+  prefill.macs = static_cast<double>(info.macs_per_prompt_token) * static_cast<double>(count - 1) +
+                 static_cast<double>(info.macs_per_decoded_token);
+  std::vector<double> rates, ratios, times;
+  Repeat([&] { return PrefillMs(count); },
+         [&](double ms, const MachineLimits& limits) {
+           rates.push_back(Rate(count, ms));
+           times.push_back(ms);
+           ratios.push_back(2 * prefill.macs / (ms / 1000) / (limits.peak_gflops * 1e9));
+         });
+  prefill.tokens_per_s = SpreadOf(rates);
+  prefill.ratio_to_peak = SpreadOf(ratios);
+  prefill.median_ms = SpreadOf(times).median;
+  result_.prefill.push_back(prefill);
+}
+
+void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
+  const ModelInfo& info = model_->info();
+  DecodeResult decode;
+  decode.context = context;
+  decode.tokens = count;
+  decode.bytes_per_token = static_cast<double>(info.bytes_per_token + info.rows_read_bytes) +
+                           KvBytesPerToken(info, context + count / 2);
+  session_.Reset();
+  DecodeMs(context, count);  // fills the KV
+  std::vector<double> rates, ratios;
+  Repeat([&] { return DecodeMs(context, count); },
+         [&](double ms, const MachineLimits& limits) {
+           const double rate = Rate(count, ms);
+           rates.push_back(rate);
+           ratios.push_back(rate * decode.bytes_per_token / (limits.read_gb_s * 1e9));
+         });
+  decode.tokens_per_s = SpreadOf(rates);
+  decode.ratio_to_bandwidth = SpreadOf(ratios);
+  result_.decode.push_back(decode);
+}
+
+BenchResult Bench::Run(double load_ms) {
+  result_.load_ms = load_ms;
+  WarmUp();
+  for (const std::int64_t count : plan_.prefill) MeasurePrefill(count);
+  for (const std::int64_t context : plan_.contexts) {
+    for (const std::int64_t count : plan_.decode) MeasureDecode(context, count);
+  }
+  if (read_gb_s_.empty()) Limits();
+  result_.read_gb_s = SpreadOf(read_gb_s_);
+  result_.peak_gflops = SpreadOf(peak_gflops_);
+  return result_;
+}
+
+}  // namespace
+
+Spread SpreadOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  Spread spread;
+  spread.median =
+      values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  spread.min = values.front();
+  spread.max = values.back();
+  return spread;
+}
+
+std::int64_t BenchPlan::LongestContext() const {
+  std::int64_t longest = 1;
+  for (const std::int64_t count : prefill) longest = std::max(longest, count);
+  for (const std::int64_t context : contexts) {
+    for (const std::int64_t count : decode) longest = std::max(longest, context + count);
+  }
+  return longest;
+}
+
+double KvBytesPerToken(const ModelInfo& info, std::int64_t context) {
+  if (info.layers == 0) return 0;
+  // Sharing layers read what their donors read; in published models both kinds share alike.
+  const double owners = static_cast<double>(info.layers - info.shared_kv_layers) /
+                        static_cast<double>(info.layers);
+  const double value_bytes = info.kv_dtype == "F32" ? 4 : 2;
+  const double sliding = static_cast<double>(info.sliding_layers * info.sliding_kv_heads *
+                                             info.sliding_head_dim * std::min(context, info.window));
+  const double full = static_cast<double>(info.full_layers * info.full_kv_heads * info.full_head_dim *
+                                          context);
+  return 2 * value_bytes * owners * (sliding + full);  // K and V
+}
+
+BenchResult RunBench(const std::shared_ptr<Model>& model, const BenchPlan& plan, double load_ms,
+                     const std::function<void(int, int)>& on_step) {
+  return Bench(model, plan, on_step).Run(load_ms);
+}
+
+}  // namespace culet::cli

@@ -1,0 +1,119 @@
+#include "cli/command.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+
+#include "base/error.h"
+
+namespace culet::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+const Clock::time_point kStart = Clock::now();
+
+std::size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1] ? 1u : 0u)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::vector<std::string> OptionNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+}  // namespace
+
+CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& description,
+                        const std::string& examples) {
+  CLI::App* command = app.add_subcommand(name, description);
+  command->set_help_flag("-h,--help", "Print this help and exit");
+  command->allow_extras();
+  command->footer("Examples:\n" + examples + "\nEvery option, output format and exit code: "
+                  "docs/commands.md");
+  return command;
+}
+
+std::string NearestName(const std::string& word, const std::vector<std::string>& names) {
+  std::string nearest;
+  // A third of the letters may be wrong, two at least.
+  std::size_t best = std::max<std::size_t>(2, word.size() / 3) + 1;
+  for (const std::string& name : names) {
+    const std::size_t distance = EditDistance(word, name);
+    if (distance < best) {
+      best = distance;
+      nearest = name;
+    }
+  }
+  return nearest;
+}
+
+void RefuseLeftovers(const CLI::App& app) {
+  const std::vector<std::string> left = app.remaining();
+  if (left.empty()) return;
+  const auto option = std::find_if(left.begin(), left.end(), [](const std::string& word) {
+    return word.size() > 1 && word[0] == '-' && word != "--";
+  });
+  if (option == left.end()) {
+    const std::string& word = left[0] == "--" && left.size() > 1 ? left[1] : left[0];
+    throw Error(ErrorKind::kInvalidArgument, "\"" + word + "\" is one argument too many for culet " +
+                                                 app.get_name() +
+                                                 "; a text of several words needs quotes");
+  }
+  const std::string name = option->substr(0, option->find('='));
+  std::string message = "culet " + app.get_name() + " has no option " + name;
+  const std::string nearest = NearestName(name, OptionNames(app));
+  if (!nearest.empty()) {
+    message += "; did you mean " + nearest + "?";
+  } else {
+    message += ". A text that begins with a dash goes behind --";
+  }
+  throw Error(ErrorKind::kInvalidArgument, message);
+}
+
+std::vector<std::int64_t> ParseNumbers(const std::string& text, const std::string& option,
+                                       std::int64_t low) {
+  std::vector<std::int64_t> numbers;
+  std::size_t begin = 0;
+  while (begin <= text.size()) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    std::string_view item = std::string_view(text).substr(begin, end - begin);
+    while (!item.empty() && std::isspace(static_cast<unsigned char>(item.front()))) {
+      item.remove_prefix(1);
+    }
+    while (!item.empty() && std::isspace(static_cast<unsigned char>(item.back()))) {
+      item.remove_suffix(1);
+    }
+    std::int64_t number = 0;
+    const auto parsed = std::from_chars(item.data(), item.data() + item.size(), number);
+    if (item.empty() || parsed.ec != std::errc() || parsed.ptr != item.data() + item.size() ||
+        number < low) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  option + ": item " + std::to_string(numbers.size() + 1) + " is \"" +
+                      std::string(item.substr(0, 40)) + "\"; whole numbers from " +
+                      std::to_string(low) + " on are expected, with commas between");
+    }
+    numbers.push_back(number);
+    begin = end + 1;
+  }
+  return numbers;
+}
+
+double MillisecondsSinceStart() {
+  return std::chrono::duration<double, std::milli>(Clock::now() - kStart).count();
+}
+
+}  // namespace culet::cli

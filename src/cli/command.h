@@ -1,0 +1,44 @@
+// The subcommands: each file adds one to the list, main.cc parses and runs.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace culet::cli {
+
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;  // returns the exit code; throws culet::Error
+};
+
+// Adds a subcommand whose help ends with `examples`. Arguments that nothing takes are collected and
+// refused by main.cc with a suggestion, so that the message is ours.
+CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& description,
+                        const std::string& examples);
+
+Command AddRun(CLI::App& app);
+Command AddChat(CLI::App& app);
+Command AddInfo(CLI::App& app);
+Command AddTokenize(CLI::App& app);
+Command AddRender(CLI::App& app);
+Command AddParse(CLI::App& app);
+Command AddLogits(CLI::App& app);
+Command AddBench(CLI::App& app);
+Command AddSynth(CLI::App& app);
+
+// Throws Error(kInvalidArgument) that names the first argument that `app` did not take.
+void RefuseLeftovers(const CLI::App& app);
+
+// The nearest of `names` if it is near enough to be meant, else "".
+std::string NearestName(const std::string& word, const std::vector<std::string>& names);
+
+// "1,2,3" of whole numbers from `low` on, for the option of that name.
+std::vector<std::int64_t> ParseNumbers(const std::string& text, const std::string& option,
+                                       std::int64_t low);
+
+// Milliseconds since the program was started.
+double MillisecondsSinceStart();
+
+}  // namespace culet::cli

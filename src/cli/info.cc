@@ -1,0 +1,185 @@
+// culet info: what a model is and what running it takes.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/json.h"
+#include "cli/answer_json.h"
+#include "cli/command.h"
+#include "cli/log.h"
+#include "cli/model_options.h"
+#include "cli/model_path.h"
+#include "cli/output.h"
+#include "cli/sizes.h"
+
+namespace culet::cli {
+namespace {
+
+struct InfoOptions {
+  ModelOptions model;
+  bool json = false;
+};
+
+OrderedJson InfoJson(const ModelInfo& info) {
+  OrderedJson parts = OrderedJson::array();
+  for (const PartSize& part : info.parts) {
+    parts.push_back({{"part", part.part}, {"parameters", part.parameters}, {"bytes", part.bytes}});
+  }
+  OrderedJson unused = OrderedJson::array();
+  for (const auto& [tensor, reason] : info.unused) {
+    unused.push_back({{"tensor", tensor}, {"reason", reason}});
+  }
+  return {
+      {"path", info.path},
+      {"variant", info.variant},
+      {"model_type", info.model_type},
+      {"dtype", info.dtype},
+      {"layers", info.layers},
+      {"sliding_layers", info.sliding_layers},
+      {"full_layers", info.full_layers},
+      {"shared_kv_layers", info.shared_kv_layers},
+      {"hidden", info.hidden},
+      {"vocab", info.vocab},
+      {"heads", info.heads},
+      {"window", info.window},
+      {"max_positions", info.max_positions},
+      {"ple_width", info.ple_width},
+      {"sliding_head_dim", info.sliding_head_dim},
+      {"sliding_kv_heads", info.sliding_kv_heads},
+      {"full_head_dim", info.full_head_dim},
+      {"full_kv_heads", info.full_kv_heads},
+      {"intermediate", info.intermediate},
+      {"widest_intermediate", info.widest_intermediate},
+      {"experts", info.experts},
+      {"experts_per_token", info.experts_per_token},
+      {"expert_intermediate", info.expert_intermediate},
+      {"k_eq_v", info.k_eq_v},
+      {"tied_head", info.tied_head},
+      {"vision_tower", info.vision_tower},
+      {"audio_tower", info.audio_tower},
+      {"parts", parts},
+      {"parameters", info.parameters},
+      {"weight_bytes", info.weight_bytes},
+      {"unused_bytes", info.unused_bytes},
+      {"unused", unused},
+      {"bytes_per_token", info.bytes_per_token},
+      {"rows_read_bytes", info.rows_read_bytes},
+      {"macs_per_prompt_token", info.macs_per_prompt_token},
+      {"macs_per_decoded_token", info.macs_per_decoded_token},
+      {"context", info.context},
+      {"chunk", info.chunk},
+      {"kv_dtype", info.kv_dtype},
+      {"kv_bytes", info.kv_bytes},
+      {"activation_bytes", info.activation_bytes},
+      {"resident_bytes", info.resident_bytes},
+      {"cpu_model", info.cpu_model},
+      {"cpu_level", info.cpu_level},
+      {"threads", info.threads},
+      {"has_chat_template", info.has_chat_template},
+      {"warnings", info.warnings},
+  };
+}
+
+void Line(const std::string& name, const std::string& value) {
+  Output::Standard().Write(fmt::format("{:<20} {}\n", name, value));
+}
+
+std::string HeadsText(std::int64_t heads, std::int64_t kv_heads, std::int64_t head_dim) {
+  return fmt::format("{} heads of {}, {} for K and V", heads, head_dim, kv_heads);
+}
+
+void PrintShape(const ModelInfo& info) {
+  Line("model", info.path);
+  Line("variant", fmt::format("{} ({})", info.variant, info.model_type));
+  Line("weights", info.dtype);
+  Line("layers", fmt::format("{}: {} sliding (window {}), {} full{}", info.layers, info.sliding_layers,
+                             info.window, info.full_layers,
+                             info.shared_kv_layers > 0
+                                 ? fmt::format("; the last {} share KV", info.shared_kv_layers)
+                                 : ""));
+  Line("hidden", std::to_string(info.hidden));
+  Line("vocabulary", fmt::format("{}{}", info.vocab,
+                                 info.tied_head ? ", head tied to the embedding" : ", head of its own"));
+  if (info.sliding_layers > 0) {
+    Line("sliding attention", HeadsText(info.heads, info.sliding_kv_heads, info.sliding_head_dim));
+  }
+  if (info.full_layers > 0) {
+    Line("full attention", HeadsText(info.heads, info.full_kv_heads, info.full_head_dim) +
+                               (info.k_eq_v ? ", V taken from K" : ""));
+  }
+  Line("MLP width", info.widest_intermediate > info.intermediate
+                        ? fmt::format("{}, widest {}", info.intermediate, info.widest_intermediate)
+                        : std::to_string(info.intermediate));
+  if (info.experts > 0) {
+    Line("experts", fmt::format("{} of width {}, {} a token", info.experts, info.expert_intermediate,
+                                info.experts_per_token));
+  }
+  if (info.ple_width > 0) Line("per-layer embedding", fmt::format("width {}", info.ple_width));
+  Line("positions", fmt::format("up to {}", info.max_positions));
+  Line("chat template", info.has_chat_template ? "yes" : "none (base models have none)");
+  if (info.vision_tower || info.audio_tower) {
+    Line("not used", std::string(info.vision_tower ? "vision tower" : "") +
+                         (info.vision_tower && info.audio_tower ? ", " : "") +
+                         (info.audio_tower ? "audio tower" : ""));
+  }
+}
+
+void PrintSizes(const ModelInfo& info) {
+  Output::Standard().Write("\n");
+  Line("part", fmt::format("{:>12} {:>12}", "parameters", "bytes"));
+  for (const PartSize& part : info.parts) {
+    Line("  " + part.part,
+         fmt::format("{:>12} {:>12}", FormatCount(part.parameters), FormatBytes(part.bytes)));
+  }
+  Line("  all", fmt::format("{:>12} {:>12}", FormatCount(info.parameters), FormatBytes(info.weight_bytes)));
+  if (info.unused_bytes > 0) {
+    Line("  unused", fmt::format("{:>12} {:>12}", "", FormatBytes(info.unused_bytes)));
+  }
+}
+
+void PrintPlanned(const ModelInfo& info) {
+  Output::Standard().Write("\n");
+  Line("context", fmt::format("{} tokens, {} a step", info.context, info.chunk));
+  Line("KV", fmt::format("{} in {}", FormatBytes(info.kv_bytes), info.kv_dtype));
+  Line("activations", FormatBytes(info.activation_bytes));
+  Line("resident memory", FormatBytes(info.resident_bytes));
+  Line("a decoded token", fmt::format("reads {} of weights, {} multiply-adds",
+                                      FormatBytes(info.bytes_per_token),
+                                      FormatCount(info.macs_per_decoded_token)));
+  Line("a prompt token", fmt::format("{} multiply-adds", FormatCount(info.macs_per_prompt_token)));
+  Line("CPU", fmt::format("{}, level {}, {} thread{}", info.cpu_model, info.cpu_level, info.threads,
+                          info.threads == 1 ? "" : "s"));
+}
+
+int Run(const InfoOptions& options) {
+  const std::filesystem::path path = ResolveModel(options.model.model);
+  const ModelInfo info = Describe(path, options.model.ToLoadOptions());
+  PrintWarnings(info);
+  if (options.model.verbose) PrintPlan(info);
+  if (options.json) {
+    Output::Standard().Write(JsonText(InfoJson(info)) + "\n");
+    return 0;
+  }
+  PrintShape(info);
+  PrintSizes(info);
+  PrintPlanned(info);
+  return 0;
+}
+
+}  // namespace
+
+Command AddInfo(CLI::App& app) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* command = AddSubcommand(app, "info", "What a model is and what running it will take",
+                                    "  culet info pebble\n"
+                                    "  culet info MODEL --context 131072 --json\n");
+  options->model.AddModel(*command);
+  command->add_flag("--json", options->json, "Print one JSON object");
+  options->model.AddThreads(*command);
+  options->model.AddContext(*command);
+  options->model.AddOverride(*command);
+  options->model.AddVerbose(*command);
+  return {command, [options] { return Run(*options); }};
+}
+
+}  // namespace culet::cli

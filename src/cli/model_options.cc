@@ -1,0 +1,167 @@
+#include "cli/model_options.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/text_input.h"
+
+namespace culet::cli {
+namespace {
+
+void CheckAtLeast(const char* option, std::int64_t value, std::int64_t low) {
+  if (value >= low) return;
+  throw Error(ErrorKind::kInvalidArgument, std::string(option) + " is " + std::to_string(value) +
+                                               "; it must be " + std::to_string(low) + " or more");
+}
+
+void CheckRange(const char* option, const std::optional<double>& value, double low, double high,
+                const char* range) {
+  if (!value || (*value >= low && *value <= high)) return;
+  std::ostringstream text;
+  text << option << " is " << *value << "; it must be " << range;
+  throw Error(ErrorKind::kInvalidArgument, text.str());
+}
+
+}  // namespace
+
+void ModelOptions::AddModel(CLI::App& app) {
+  app.add_option("MODEL", model,
+                 "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
+}
+
+void ModelOptions::AddThreads(CLI::App& app) {
+  app.add_option("--threads", threads, "Threads to compute with; 0: as many as CPUs are free to us")
+      ->type_name("N");
+}
+
+void ModelOptions::AddContext(CLI::App& app) {
+  app.add_option("--context", context,
+                 "Tokens that prompt and answer may have together;\n"
+                 "0: 8192, or less where the model was made for less")
+      ->type_name("N");
+}
+
+void ModelOptions::AddTokenizer(CLI::App& app) {
+  app.add_option("--tokenizer", tokenizer, "A tokenizer.json that lies elsewhere")->type_name("FILE");
+}
+
+void ModelOptions::AddOverride(CLI::App& app) {
+  app.add_option("--override", overrides,
+                 "Another value for a field of config.json, such as\n"
+                 "text_config.sliding_window=256; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+void ModelOptions::AddAllowControlTokens(CLI::App& app) {
+  app.add_flag("--allow-control-tokens", allow_control_tokens,
+               "Control tokens in the text given count as such;\nelse they are just characters");
+}
+
+void ModelOptions::AddVerbose(CLI::App& app) {
+  app.add_flag("--verbose", verbose, "Print the plan to standard error");
+}
+
+LoadOptions ModelOptions::ToLoadOptions() const {
+  CheckAtLeast("--threads", threads, 0);
+  CheckAtLeast("--context", context, 0);
+  LoadOptions options;
+  if (threads > 1024) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "--threads is " + std::to_string(threads) + "; 1024 is the most");
+  }
+  options.threads = static_cast<int>(threads);
+  options.context = context;
+  options.tokenizer = tokenizer;
+  options.allow_control_tokens = allow_control_tokens;
+  for (const std::string& text : overrides) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  "--override \"" + text + "\" is not KEY=VALUE, such as text_config.sliding_window=256");
+    }
+    options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return options;
+}
+
+TextProcessor::Options ModelOptions::ToTextOptions() const {
+  TextProcessor::Options options;
+  options.tokenizer = tokenizer;
+  options.allow_control_tokens = allow_control_tokens;
+  return options;
+}
+
+void SamplingOptions::Add(CLI::App& app) {
+  app.add_option("--max-tokens", max_tokens, "Most tokens of the answer; 0: until the context is full")
+      ->type_name("N");
+  app.add_option("--temperature", temperature, "Sharpness of the choice; 0: always the likeliest token")
+      ->type_name("T");
+  app.add_option("--top-k", top_k, "Choose among the K likeliest tokens; 0: all")->type_name("K");
+  app.add_option("--top-p", top_p, "Choose among the likeliest that sum up to P; 1: all")
+      ->type_name("P");
+  app.add_option("--min-p", min_p, "Leave out what is less likely than P times the likeliest; 0: off")
+      ->type_name("P");
+  app.add_option("--repetition-penalty", repetition_penalty,
+                 "Divide the logits of tokens that were seen; 1: off")
+      ->type_name("R");
+  app.add_option("--seed", seed, "Seed of the choice; the same seed gives the same answer")
+      ->type_name("N");
+  app.add_option("--stop", stop, "End the answer before this text; may be repeated")
+      ->type_name("TEXT")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+GenerateOptions SamplingOptions::ToGenerateOptions() const {
+  CheckAtLeast("--max-tokens", max_tokens, 0);
+  CheckRange("--temperature", temperature, 0, 1e6, "0 or more");
+  if (top_k) CheckAtLeast("--top-k", *top_k, 0);
+  CheckRange("--top-p", top_p, 1e-12, 1, "above 0 and at most 1");
+  CheckRange("--min-p", min_p, 0, 1, "0 to 1");
+  CheckRange("--repetition-penalty", repetition_penalty, 1e-6, 1e6, "above 0");
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.temperature = temperature;
+  options.top_k = top_k;
+  options.top_p = top_p;
+  options.min_p = min_p;
+  options.repetition_penalty = repetition_penalty;
+  options.seed = seed;
+  for (const std::string& text : stop) {
+    CheckUtf8(text, "--stop");
+    if (text.empty()) {
+      throw Error(ErrorKind::kInvalidArgument, "--stop is empty; it would stop every answer at once");
+    }
+  }
+  options.stop = stop;
+  return options;
+}
+
+std::string ReadTools(const std::string& path) {
+  const OrderedJson tools = ParseOrderedJson(ReadTextFile(path), path == "-" ? "standard input" : path);
+  if (!tools.is_array()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                path + ": tools are " + JsonTypeName(tools) +
+                    "; a JSON array of tools is expected: [{\"type\": \"function\", \"function\": "
+                    "{\"name\": …, \"description\": …, \"parameters\": …}}]");
+  }
+  OrderedJson wrapped = OrderedJson::array();
+  for (std::size_t index = 0; index < tools.size(); ++index) {
+    const OrderedJson& tool = tools[index];
+    const bool has_function = tool.is_object() && tool.contains("function");
+    const OrderedJson& function = has_function ? tool["function"] : tool;
+    if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  path + ": tool " + std::to_string(index) +
+                      " has no function name; {\"name\": …, \"description\": …, \"parameters\": …} is "
+                      "expected, alone or as \"function\"");
+    }
+    wrapped.push_back(has_function ? tool : OrderedJson{{"type", "function"}, {"function", tool}});
+  }
+  return wrapped.dump();
+}
+
+}  // namespace culet::cli

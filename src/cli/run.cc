@@ -1,0 +1,217 @@
+// culet run: one prompt, one answer.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "cli/answer_json.h"
+#include "cli/answer_printer.h"
+#include "cli/command.h"
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "cli/log.h"
+#include "cli/model_options.h"
+#include "cli/model_path.h"
+#include "cli/output.h"
+#include "cli/sizes.h"
+#include "cli/text_input.h"
+#include "culet/generate.h"
+
+namespace culet::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::string prompt;
+  bool has_prompt = false;
+  std::string system;
+  bool has_system = false;
+  std::string tools;
+  bool think = false;
+  bool raw = false;
+  bool no_stream = false;
+  bool json = false;
+  std::int64_t logprobs = 0;
+};
+
+void CheckOptions(const RunOptions& options) {
+  const auto refuse = [](const std::string& message) {
+    throw Error(ErrorKind::kInvalidArgument, message);
+  };
+  if (!options.has_prompt) {
+    refuse("the prompt is missing: culet run MODEL \"…\", or - to read it from standard input");
+  }
+  if (options.raw && (options.has_system || options.think || !options.tools.empty())) {
+    refuse("--raw uses no chat template, so --system, --think and --tools have no place in it; leave "
+           "out --raw or them");
+  }
+  if (options.logprobs < 0 || options.logprobs > 1000) {
+    refuse("--logprobs is " + std::to_string(options.logprobs) + "; it must be 0 to 1000");
+  }
+  if (options.logprobs > 0 && !options.json) refuse("--logprobs shows in --json only; add --json");
+  if (options.prompt == "-" && options.tools == "-") {
+    refuse("prompt and --tools cannot both come from standard input");
+  }
+}
+
+std::string RequestText(const RunOptions& options, const std::string& prompt,
+                        const std::string& tools) {
+  OrderedJson messages = OrderedJson::array();
+  if (options.has_system) {
+    messages.push_back({{"role", "system"}, {"content", options.system}});
+  }
+  messages.push_back({{"role", "user"}, {"content", prompt}});
+  JsonObject request;
+  request.Add("messages", messages);
+  if (!tools.empty()) request.AddText("tools", tools);
+  request.Add("enable_thinking", options.think);
+  request.Add("add_generation_prompt", true);
+  return request.Text();
+}
+
+OrderedJson TokenLogprobJson(const TokenLogprob& token) {
+  return {{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}};
+}
+
+OrderedJson LogprobsJson(const std::vector<StepLogprobs>& steps) {
+  OrderedJson list = OrderedJson::array();
+  for (const StepLogprobs& step : steps) {
+    OrderedJson item = TokenLogprobJson(step.chosen);
+    OrderedJson top = OrderedJson::array();
+    for (const TokenLogprob& token : step.top) top.push_back(TokenLogprobJson(token));
+    item["top"] = top;
+    list.push_back(item);
+  }
+  return list;
+}
+
+std::string ResultText(const RunOptions& options, const Model& model, const GenerateResult& result,
+                       double load_ms, double first_token_ms) {
+  const std::int64_t decoded = result.completion_tokens > 0 ? result.completion_tokens - 1 : 0;
+  JsonObject object;
+  object.Add("model", model.info().path);
+  object.Add("text", result.text);
+  object.Add("thinking", result.thinking);
+  object.AddText("tool_calls", CallsText(result.tool_calls));
+  object.Add("finish_reason", std::string(FinishReasonName(result.finish_reason)));
+  object.Add("usage", {{"prompt_tokens", result.prompt_tokens},
+                       {"cached_tokens", result.cached_tokens},
+                       {"computed_tokens", result.computed_tokens},
+                       {"completion_tokens", result.completion_tokens}});
+  object.Add("timings", {{"load_ms", load_ms},
+                         {"prefill_ms", result.prefill_ms},
+                         {"decode_ms", result.decode_ms},
+                         {"prefill_tokens_per_s", Rate(result.computed_tokens, result.prefill_ms)},
+                         {"decode_tokens_per_s", Rate(decoded, result.decode_ms)},
+                         {"time_to_first_token_ms", first_token_ms}});
+  object.Add("tokens", result.tokens);
+  if (options.logprobs > 0) object.Add("logprobs", LogprobsJson(result.logprobs));
+  object.Add("seed", result.seed);
+  object.Add("logits_hash", fmt::format("{:016x}", result.logits_hash));
+  return object.Text();
+}
+
+// A base model has no template: its prompt is completed as it stands.
+bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::string& model) {
+  if (options.raw || text.has_chat_template()) return options.raw;
+  if (options.has_system || options.think || !options.tools.empty()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                model + " has no chat template (base models have none), so --system, --think and --tools "
+                        "have no place in its prompt; leave them out for plain completion");
+  }
+  Note(model + " has no chat template (base models have none): the prompt is completed as it stands, as "
+               "with --raw");
+  return true;
+}
+
+int Run(const RunOptions& options) {
+  CheckOptions(options);
+  const std::filesystem::path path = ResolveModel(options.model.model);
+  const LoadOptions load_options = options.model.ToLoadOptions();
+  GenerateOptions generate = options.sampling.ToGenerateOptions();
+  generate.logprobs = static_cast<int>(options.logprobs);
+  const std::string prompt_text = options.prompt == "-" ? ReadStandardInput() : options.prompt;
+  CheckUtf8(prompt_text, "the prompt");
+  CheckUtf8(options.system, "--system");
+  const std::string tools = options.tools.empty() ? "" : ReadTools(options.tools);
+
+  const double load_start = MillisecondsSinceStart();
+  const std::shared_ptr<Model> model = Model::Load(path, load_options);
+  const TextProcessor& text = model->text();
+  const double load_ms = MillisecondsSinceStart() - load_start;
+  PrintWarnings(model->info());
+  if (options.model.verbose) PrintPlan(model->info());
+
+  const bool raw = UseRaw(options, text, path.string());
+  if (!raw) PrintWarnings(text);
+  const Prompt prompt = raw ? text.RawPrompt(prompt_text)
+                            : text.RenderTokens(RequestText(options, prompt_text, tools), "the request");
+  Session session(model);
+  const InterruptGuard interrupt;
+  const bool stream = !options.json && !options.no_stream;
+  AnswerPrinter printer;
+  const auto on_event = [&](const GenerateEvent& event) {
+    if (stream) printer.Show(event);
+  };
+  const double generate_start = MillisecondsSinceStart();
+  const GenerateResult result =
+      session.Generate(prompt, generate, on_event, [] { return InterruptGuard::Pending(); });
+  if (options.json) {
+    Output::Standard().Write(
+        ResultText(options, *model, result, load_ms, generate_start + result.prefill_ms) + "\n");
+  } else {
+    if (!stream) {
+      printer.Show({GenerateEvent::Kind::kThinking, result.thinking, {}});
+      printer.Show({GenerateEvent::Kind::kContent, result.text, {}});
+      for (const CalledTool& call : result.tool_calls) {
+        printer.Show({GenerateEvent::Kind::kToolCall, "", call});
+      }
+    }
+    printer.Finish();
+  }
+  return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : 0;
+}
+
+}  // namespace
+
+Command AddRun(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = AddSubcommand(
+      app, "run", "Answer one prompt, streamed to standard output",
+      "  culet run pebble \"What is 27 + 45?\"\n"
+      "  culet run MODEL - --think < question.txt\n"
+      "  culet run MODEL \"Weather in Rome?\" --tools tools.json --json\n"
+      "  culet run MODEL \"Once upon a time\" --raw --temperature 0.8 --seed 1\n");
+  options->model.AddModel(*command);
+  CLI::Option* prompt =
+      command->add_option("PROMPT", options->prompt, "The prompt; - reads standard input");
+  CLI::Option* system = command->add_option("--system", options->system, "The system prompt");
+  system->type_name("TEXT");
+  options->sampling.Add(*command);
+  command->add_flag("--think", options->think, "Let the model think before it answers");
+  command->add_option("--tools", options->tools,
+                      "Tools that the model may call: a JSON array, in OpenAI's\n"
+                      "form or of bare functions; - reads standard input")
+      ->type_name("FILE");
+  command->add_flag("--raw", options->raw, "Complete the prompt without chat template, <bos> in front");
+  command->add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
+  command->add_flag("--json", options->json, "Print one JSON object when the answer is complete");
+  command->add_option("--logprobs", options->logprobs,
+                      "With --json: log-probabilities of each token and of\nthe N likeliest")
+      ->type_name("N");
+  options->model.AddThreads(*command);
+  options->model.AddContext(*command);
+  options->model.AddTokenizer(*command);
+  options->model.AddOverride(*command);
+  options->model.AddAllowControlTokens(*command);
+  options->model.AddVerbose(*command);
+  return {command, [options, prompt, system] {
+            options->has_prompt = prompt->count() > 0;
+            options->has_system = system->count() > 0;
+            return Run(*options);
+          }};
+}
+
+}  // namespace culet::cli
