@@ -21,8 +21,8 @@ namespace {
 void FillRowsPart(CpuKernels& table) {
   FillRows(table, CpuLevel::kAvx512);
   table.read_stream = ReadStream;
-  table.peak_f32 = PeakF32;
-  table.peak_bf16 = PeakF32;  // bf16 weights are widened
+  table.peak_f32 = Peak<F32Step>;
+  table.peak_bf16 = Peak<F32Step>;  // bf16 weights are widened
   table.peak_f32_step = kPeakChains * kLanes;
   table.peak_bf16_step = table.peak_f32_step;
 }

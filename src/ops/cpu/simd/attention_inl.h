@@ -24,11 +24,38 @@ struct Keys {
   }
 };
 
+// Where four keys lie. `next` and `value` are bytes from there to the four keys that follow and to the
+// values of these: both are fetched into the second-level cache meanwhile, as few queries leave too
+// few instructions in flight to cover memory's latency.
+template <typename K>
+struct FourKeys {
+  const typename K::Element* at[4];
+  std::intptr_t next;
+  std::intptr_t value;
+};
+
+template <typename K>
+CULET_INLINE void FetchFor(const FourKeys<K>& keys, std::int64_t i) {
+  // A vector of bf16 is half of a line: keys and values take turns.
+  const bool half = sizeof(typename K::Element) == 2;
+  const bool even = (i / kLanes) % 2 == 0;
+  for (int c = 0; c < 4; ++c) {
+    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[c] + i);
+    if (!half || even) {
+      _mm_prefetch(reinterpret_cast<const char*>(here + static_cast<std::uintptr_t>(keys.next)),
+                   _MM_HINT_T1);
+    }
+    if (!half || !even) {
+      _mm_prefetch(reinterpret_cast<const char*>(here + static_cast<std::uintptr_t>(keys.value)),
+                   _MM_HINT_T1);
+    }
+  }
+}
+
 // scores[query][0 … 4) of kQueries queries and four keys.
-template <typename K, int kQueries>
-CULET_INLINE void ScorePanel(const float* q, std::int64_t stride,
-                             const typename K::Element* const (&keys)[4], std::int64_t head_dim,
-                             float* scores) {
+template <typename K, int kQueries, bool kFetch>
+CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys<K>& keys,
+                             std::int64_t head_dim, float* scores) {
   F32 acc[kQueries][4];
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < 4; ++c) acc[query][c] = Zero();
@@ -36,7 +63,8 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride,
   std::int64_t i = 0;
   for (; i + kLanes <= head_dim; i += kLanes) {
     F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys[c] + i);
+    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c] + i);
+    if (kFetch) FetchFor<K>(keys, i);
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
       for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
@@ -44,7 +72,7 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride,
   }
   if (i < head_dim) {
     F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::ReadN(keys[c] + i, head_dim - i);
+    for (int c = 0; c < 4; ++c) values[c] = K::ReadN(keys.at[c] + i, head_dim - i);
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
       for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
@@ -162,11 +190,13 @@ template <typename K>
 struct Panels {
   template <int kQueries>
   struct Score {
-    static CULET_INLINE void Run(const float* q, std::int64_t stride,
-                                 const typename K::Element* const* keys, std::int64_t head_dim,
-                                 float* scores) {
-      const typename K::Element* const four[4] = {keys[0], keys[1], keys[2], keys[3]};
-      ScorePanel<K, kQueries>(q, stride, four, head_dim, scores);
+    static CULET_INLINE void Run(const float* q, std::int64_t stride, const FourKeys<K>* keys,
+                                 std::int64_t head_dim, bool fetch, float* scores) {
+      if (fetch) {
+        ScorePanel<K, kQueries, true>(q, stride, *keys, head_dim, scores);
+      } else {
+        ScorePanel<K, kQueries, false>(q, stride, *keys, head_dim, scores);
+      }
     }
   };
   template <int kQueries>
@@ -177,6 +207,17 @@ struct Panels {
     }
   };
 };
+
+// Bytes from the keys at `key` to the ones that are read after them; 0 after the last.
+template <typename K>
+CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page, std::int64_t key,
+                                    std::int64_t end) {
+  const auto row = static_cast<std::intptr_t>(a.head_dim * static_cast<std::int64_t>(sizeof(typename K::Element)));
+  if (key + 4 < end) return 4 * row;
+  if (page + 1 == kBlockPages || a.k_page[page + 1] == nullptr) return 0;
+  return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) -
+         (key - page * kPageTokens) * row;
+}
 
 template <typename K>
 void BlockOf(const AttentionBlockArgs& a) {
@@ -190,16 +231,18 @@ void BlockOf(const AttentionBlockArgs& a) {
     const auto* base = static_cast<const typename K::Element*>(a.k_page[page]);
     for (std::int64_t key = begin / 4 * 4; key < end; key += 4) {
       // Slots outside of the hull may hold anything: a neighbour is read in their place.
-      const typename K::Element* keys[4];
+      FourKeys<K> keys;
       for (std::int64_t c = 0; c < 4; ++c) {
         const std::int64_t inside = std::clamp(key + c, begin, end - 1);
-        keys[c] = base + (inside - page * kPageTokens) * a.head_dim;
+        keys.at[c] = base + (inside - page * kPageTokens) * a.head_dim;
       }
+      keys.next = NextKeys<K>(a, page, key, end);
+      keys.value = static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
       for (std::int64_t query = 0; query < a.queries; query += panel) {
         ForPanel<Panels<K>::template Score>(std::min(panel, a.queries - query),
                                             a.q + query * a.stride, a.stride,
-                                            static_cast<const typename K::Element* const*>(keys),
-                                            a.head_dim, a.scores + query * kBlockKeys + key);
+                                            static_cast<const FourKeys<K>*>(&keys), a.head_dim,
+                                            query == 0, a.scores + query * kBlockKeys + key);
       }
     }
   }
