@@ -126,6 +126,15 @@ std::size_t OutputParser::ConsumeText(std::string_view input) {
         continue;
       }
     }
+    // Text.
+    if (state_ == State::kAfterResponse) {
+      state_ = State::kEnd;
+      return input.size();
+    }
+    if (state_ == State::kThoughtStart) {
+      state_ = State::kThinking;
+      tokens = kThinkingTokens;
+    }
     ++at;
   }
   EmitText(input.substr(begin));
@@ -196,8 +205,6 @@ void OutputParser::OnToken(std::string_view token) {
 
 void OutputParser::EmitText(std::string_view text) {
   if (text.empty()) return;
-  if (state_ == State::kAfterResponse) state_ = State::kEnd;
-  if (state_ == State::kEnd) return;
   if (state_ == State::kThoughtStart) state_ = State::kThinking;
   if (state_ == State::kAfterCall) state_ = State::kAnswer;
   skip_space_ = false;

@@ -185,6 +185,10 @@ class DeclarationWriter {
       return;
     }
     OrderedJson upper = OrderedJson::array();
+    if (!python::Truthy(type)) {  // jinja2's map gives nothing for these, also for false and 0
+      WriteValue(upper, true, out_);
+      return;
+    }
     for (const OrderedJson& item : Items(type, path)) upper.push_back(UpperText(&item));
     WriteValue(upper, true, out_);
   }
