@@ -189,7 +189,7 @@ def count_turn(rng):
 
 def calendar_turn(rng):
     """Which weekday comes some days later or before. A finite table, so the key is the whole question."""
-    day, n = rng.randrange(7), rng.randint(1, 14)
+    day, n = rng.randrange(7), rng.randint(1, 10)
     back = rng.random() < 0.4
     other = DAYS[(day - n if back else day + n) % 7]
     days = "day" if n == 1 else "days"
@@ -292,26 +292,29 @@ def facts_far(rng, split):
         text = " ".join(s for s, _ in told)
         if in_split(f"facts:{text}", split):
             break
-    sentence, questions = rng.choice(told)
-    question, answer = rng.choice(questions)
+    asked = [rng.choice(questions) for _, questions in rng.sample(told, rng.randint(1, len(told)))]
+    question = asked[0][0]
     way = rng.random()
     if way < 0.4:  # in one message, with other sentences between
-        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 28))]
+        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 24))]
         messages = [user(" ".join([text] + between + [question]))]
     elif way < 0.55:  # other sentences in a message of their own
-        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 24))]
+        between = [rng.choice(FILLER) for _ in range(rng.randint(13, 22))]
         messages = [user(text), assistant("Noted."), user(" ".join(between)), assistant("Noted."), user(question)]
     else:  # other questions between
         messages = [user(text), assistant("Noted.")]
-        for _ in range(rng.randint(4, 7)):
+        for _ in range(rng.randint(4, 6)):
             turn = draw(rng.choice([sum_turn, product_turn, chat_turn, calendar_turn, difference_turn]), rng, split)
             messages += [user(turn.user), assistant(turn.answer)]
         messages.append(user(question))
-    return Conversation("facts_far", messages + [assistant(answer)])
+    messages.append(assistant(asked[0][1]))
+    for question, answer in asked[1:]:
+        messages += [user(question), assistant(answer)]
+    return Conversation("facts_far", messages)
 
 
 def facts_near(rng, split):
-    if rng.random() < 0.75:
+    if rng.random() < 0.4:
         return single("facts_near", fact_turn, 0.08)(rng, split)
     while True:  # told in one turn, asked about in the next ones
         told = facts(rng, rng.choice([1, 2, 3, 4]))
@@ -319,8 +322,8 @@ def facts_near(rng, split):
         if in_split(f"facts:{text}", split):
             break
     messages = [user(text), assistant("Noted.")]
-    for sentence, questions in rng.sample(told, min(len(told), rng.randint(1, 3))):
-        question, answer = rng.choice(questions)
+    for _ in range(rng.randint(2, 6)):
+        question, answer = rng.choice(rng.choice(told)[1])
         messages += [user(question), assistant(answer)]
     return Conversation("facts_near", messages)
 
@@ -474,8 +477,8 @@ BUILDERS = {
 }
 
 # Shares of the training mixture in conversations.
-MIXTURE = {"sum": 12, "difference": 14, "product": 3, "three_terms": 6, "sort": 10, "count": 22, "facts_near": 20,
-           "facts_far": 5, "calendar": 14, "system": 6, "tool": 4, "tool_unneeded": 1, "chat": 3, "multi_turn": 6}
+MIXTURE = {"sum": 12, "difference": 14, "product": 3, "three_terms": 8, "sort": 10, "count": 8, "facts_near": 28,
+           "facts_far": 6, "calendar": 16, "system": 5, "tool": 2, "tool_unneeded": 1, "chat": 2, "multi_turn": 4}
 
 
 def conversations(seed, split, mixture=None):
