@@ -101,6 +101,11 @@ def load(path):
     return mutations
 
 
+def targets_of(mutation):
+    """What to build: programs are named like their tests, where `targets` does not say else."""
+    return mutation.get("targets", mutation["tests"])
+
+
 def try_mutation(mutation):
     """(caught by, or an empty string; seconds)"""
     begin = time.monotonic()
@@ -108,7 +113,7 @@ def try_mutation(mutation):
     original = target.read_text(encoding="utf-8")
     target.write_text(mutated(mutation, original), encoding="utf-8")
     try:
-        built = build(mutation["tests"])
+        built = build(targets_of(mutation))
         if built.returncode:
             sys.exit(f"mutate: {mutation['name']} does not compile\n{built.stdout[-4000:]}")
         for test in mutation["tests"]:
@@ -140,7 +145,7 @@ def main():
     refresh_copy()
     configure()
     tests = sorted({test for mutation in mutations for test in mutation["tests"]})
-    built = build(tests)
+    built = build(sorted({target for mutation in mutations for target in targets_of(mutation)}))
     if built.returncode:
         sys.exit(f"mutate: the source as it is does not build\n{built.stdout[-4000:]}")
     for test in tests:

@@ -28,7 +28,9 @@ JsonType Parse(std::string_view text, const std::string& place) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto check = [&](int depth, typename JsonType::parse_event_t event, JsonType& value) {
     using Event = typename JsonType::parse_event_t;
-    if (depth > kMaxJsonDepth) {
+    // The outermost opens at depth 0.
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= kMaxJsonDepth) {
       throw Error(ErrorKind::kCorrupt,
                   place + ": JSON nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
     }
