@@ -14,10 +14,11 @@ namespace {
 
 constexpr char32_t kUnderline = 0x2581;  // "▁", a space inside the vocabulary
 constexpr TokenId kNoToken = -1;
-// So many symbols at most are merged by looking at all pairs each time: a queue pays only beyond, where
-// the look no longer is a handful of vector instructions.
+// So many symbols at most are merged by looking at all pairs each time: a queue pays only beyond,
+// where the look no longer is a handful of vector instructions.
 constexpr std::size_t kFew = 128;
-// Words up to here have no more symbols than that: "▁" may be three byte tokens where a space is one.
+// Words up to here have no more symbols than that: "▁" may be three byte tokens where a space is
+// one.
 constexpr std::size_t kShortWordBytes = 40;
 static_assert(3 * kShortWordBytes <= kFew);
 // Longer words are merged by chunks of so many characters or bytes, and some tokens before them.
@@ -218,8 +219,8 @@ template <typename Add>
 void Bpe::MergeFew(const TokenId* initial, std::size_t count, const Add& add) const {
   CULET_DCHECK(count >= 1 && count <= kFew);
   TokenId ids[kFew];
-  // The merge of each symbol with the next as rank << 8 | place, so that the smallest is the one to do;
-  // shifted to signed numbers, whose minimum every x86-64 finds four at a time.
+  // The merge of each symbol with the next as rank << 8 | place, so that the smallest is the one to
+  // do; shifted to signed numbers, whose minimum every x86-64 finds four at a time.
   std::int32_t keys[kFew];
   std::uint8_t next[kFew];
   std::uint8_t previous[kFew];
@@ -260,9 +261,10 @@ void Bpe::MergeFew(const TokenId* initial, std::size_t count, const Add& add) co
 
 void Bpe::EncodeLongWord(std::string_view word, Work* work, std::vector<TokenId>* ids) const {
   if (word.size() > kMaxWordBytes) {
-    throw Error(ErrorKind::kResource, "a text of " + std::to_string(word.size()) +
-                                          " bytes has no place to cut; the tokenizer takes at most " +
-                                          std::to_string(kMaxWordBytes) + " without one");
+    throw Error(ErrorKind::kResource,
+                "a text of " + std::to_string(word.size()) +
+                    " bytes has no place to cut; the tokenizer takes at most " +
+                    std::to_string(kMaxWordBytes) + " without one");
   }
   std::vector<TokenId>& initial = work->initial_;
   initial.clear();
@@ -273,7 +275,8 @@ void Bpe::EncodeLongWord(std::string_view word, Work* work, std::vector<TokenId>
   done.Clear();
   for (std::size_t end = 0; end < initial.size();) {
     const std::size_t next_end = std::min(end + kChunkSymbols, initial.size());
-    // The last tokens so far may join what comes, so they are merged anew with it. How many, is tried.
+    // The last tokens so far may join what comes, so they are merged anew with it. How many, is
+    // tried.
     for (std::size_t carry = 2;; carry *= 2) {
       const std::size_t keep = done.ids.size() - std::min(carry, done.ids.size());
       if (keep > 0 && carry > kMaxCarry) {

@@ -4,19 +4,19 @@
 // (the leftmost of equals) becomes one symbol, until no pair has a merge. A character that the
 // vocabulary lacks starts as the byte tokens of its UTF-8.
 //
-// Cuts. Two neighbouring characters x, y can end up in one token only if some merge joins a left side
-// that ends with x to a right side that begins with y, because every token of more characters than
-// one was joined at each of its inner borders by such a merge. Where no merge does, BPE of the whole
-// text equals BPE of the two parts. So the set of these pairs, taken from the merges at load time,
-// cuts any text into short words exactly, for every vocabulary; nothing is assumed about spaces,
-// digits or line ends. Pairs beyond ASCII are kept as a hashed bit set: a false "may join" only costs
-// a cut.
+// Cuts. Two neighbouring characters x, y can end up in one token only if some merge joins a left
+// side that ends with x to a right side that begins with y, because every token of more characters
+// than one was joined at each of its inner borders by such a merge. Where no merge does, BPE of the
+// whole text equals BPE of the two parts. So the set of these pairs, taken from the merges at load
+// time, cuts any text into short words exactly, for every vocabulary; nothing is assumed about
+// spaces, digits or line ends. Pairs beyond ASCII are kept as a hashed bit set: a false "may join"
+// only costs a cut.
 //
-// Long words without such a cut are merged chunk by chunk. Let a … z be BPE of a text A, b … y that of
-// B. Where BPE of the text of z and b alone gives z, b again, BPE of A B is a … z b … y: before a merge
-// first joins across the border, both sides go on as they would alone; the merge joins the ends of what
-// becomes z and b, and it comes first among all pairs, so also among those inside z and b, and BPE of
-// these two alone would make it too. So one small check proves a border.
+// Long words without such a cut are merged chunk by chunk. Let a … z be BPE of a text A, b … y that
+// of B. Where BPE of the text of z and b alone gives z, b again, BPE of A B is a … z b … y: before
+// a merge first joins across the border, both sides go on as they would alone; the merge joins the
+// ends of what becomes z and b, and it comes first among all pairs, so also among those inside z
+// and b, and BPE of these two alone would make it too. So one small check proves a border.
 //
 // Threads: const members may be called from any number of threads, each with its own Work.
 #pragma once
@@ -95,13 +95,14 @@ class Bpe {
   };
 
   Bpe() = default;
-  // Fills an empty object. Merges and byte tokens are in the vocabulary; no merge has a byte token as
-  // a side or as its result. Returns the place of a merge whose pair stood before, if there is one:
-  // then the object is of no use.
+  // Fills an empty object. Merges and byte tokens are in the vocabulary; no merge has a byte token
+  // as a side or as its result. Returns the place of a merge whose pair stood before, if there is
+  // one: then the object is of no use.
   std::optional<std::size_t> Build(const Vocabulary& vocabulary, std::span<const MergeRule> merges,
                                    const ByteTokens& byte_tokens, const Options& options);
 
-  // Appends the ids of `text`, which must be UTF-8. Throws Error(kResource) for a word beyond 683 MiB.
+  // Appends the ids of `text`, which must be UTF-8. Throws Error(kResource) for a word beyond 683
+  // MiB.
   void Encode(std::string_view text, Work* work, std::vector<TokenId>* ids) const;
 
   // Where the first word of `text` ends (not empty): for tests of the cuts.

@@ -31,8 +31,8 @@ class ControlTokens {
 
  private:
   struct Node {
-    TokenId id = -1;                                             // of the token that ends here
-    std::vector<std::pair<unsigned char, std::uint32_t>> next;   // byte, node; sorted by byte
+    TokenId id = -1;                                            // of the token that ends here
+    std::vector<std::pair<unsigned char, std::uint32_t>> next;  // byte, node; sorted by byte
   };
   // The child of `node` by `byte`; 0 where there is none (the root is nobody's child).
   std::uint32_t Child(std::uint32_t node, unsigned char byte) const;

@@ -12,8 +12,9 @@ namespace culet {
 // Everything that Push and Finish return, joined, equals Tokenizer::Decode of the ids pushed, and
 // each returned piece is whole UTF-8 characters.
 //
-// A run of byte tokens is text only if all of it is UTF-8 (that is how the file's decoder counts), so
-// a run is held back until another token ends it, until Finish, or until it can no longer be UTF-8.
+// A run of byte tokens is text only if all of it is UTF-8 (that is how the file's decoder counts),
+// so a run is held back until another token ends it, until Finish, or until it can no longer be
+// UTF-8.
 //
 // Threads: one caller. The tokenizer must outlive it.
 class Detokenizer {

@@ -19,7 +19,8 @@ void JsonReader::Fail(const std::string& what) const {
   const auto line = std::count(before.begin(), before.end(), '\n') + 1;
   const std::size_t line_start = before.rfind('\n') + 1;  // 0 where there is none
   throw Error(ErrorKind::kCorrupt, place_ + ": line " + std::to_string(line) + ", column " +
-                                       std::to_string(before.size() - line_start + 1) + ": " + what);
+                                       std::to_string(before.size() - line_start + 1) + ": " +
+                                       what);
 }
 
 char JsonReader::Peek() {
@@ -154,7 +155,8 @@ std::int32_t JsonReader::ReadIndex() {
   std::int64_t value = 0;
   while (pos_ < text_.size() && text_[pos_] >= '0' && text_[pos_] <= '9') {
     value = value * 10 + (text_[pos_] - '0');
-    if (value > std::numeric_limits<std::int32_t>::max()) Fail("a number is larger than 2147483647");
+    if (value > std::numeric_limits<std::int32_t>::max())
+      Fail("a number is larger than 2147483647");
     ++pos_;
   }
   const bool leading_zero = pos_ - start > 1 && text_[start] == '0';

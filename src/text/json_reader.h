@@ -9,8 +9,8 @@
 
 namespace culet {
 
-// Throws Error(kCorrupt) with `place`, line and column where the text is not JSON or is not what the
-// caller asks for. Strings are checked to be UTF-8. Threads: one caller.
+// Throws Error(kCorrupt) with `place`, line and column where the text is not JSON or is not what
+// the caller asks for. Strings are checked to be UTF-8. Threads: one caller.
 class JsonReader {
  public:
   // `text` must outlive the reader.
@@ -30,8 +30,8 @@ class JsonReader {
   std::string_view ReadString();
   // An integer from 0 to 2^31 − 1, written plainly.
   std::int32_t ReadIndex();
-  // Skips one value and returns its text. Only strings and the nesting of brackets are checked: parse
-  // the result before you believe it.
+  // Skips one value and returns its text. Only strings and the nesting of brackets are checked:
+  // parse the result before you believe it.
   std::string_view ReadRaw();
   // The text must end here.
   void ExpectEnd();

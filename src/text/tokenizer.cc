@@ -72,17 +72,15 @@ Tokenizer Tokenizer::Load(FileSystem& files, const std::filesystem::path& tokeni
 
 Tokenizer Tokenizer::Parse(std::string_view json, const std::string& place) {
   if (json.size() > kMaxFileBytes) {
-    throw Error(ErrorKind::kCorrupt, place + ": has " + std::to_string(json.size()) +
-                                         " bytes; expected at most " +
-                                         std::to_string(kMaxFileBytes) +
-                                         ". Is this a tokenizer.json?");
+    throw Error(ErrorKind::kCorrupt,
+                place + ": has " + std::to_string(json.size()) + " bytes; expected at most " +
+                    std::to_string(kMaxFileBytes) + ". Is this a tokenizer.json?");
   }
   TokenizerFile file = ParseTokenizerFile(json, place);
   Tokenizer result;
   result.vocabulary_ = std::move(file.vocabulary);
   const Vocabulary& vocabulary = result.vocabulary_;
-  if (const auto twice =
-          result.bpe_.Build(vocabulary, file.merges, file.byte_tokens, file.bpe)) {
+  if (const auto twice = result.bpe_.Build(vocabulary, file.merges, file.byte_tokens, file.bpe)) {
     throw Error(ErrorKind::kCorrupt, place + ": model.merges[" + std::to_string(*twice) +
                                          "] stands there twice; keep one of them");
   }

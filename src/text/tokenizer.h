@@ -2,13 +2,14 @@
 // Source: docs/spec/03-tokenizer-and-chat.md, sections 2 and 3; equal to the `tokenizers` package,
 // which tests/text/tokenizer_compare.py checks.
 //
-// Known: byte-fallback BPE with or without the normalizer " " -> "▁", the pre-tokenizer Split on " "
-// or none, and the decoder of that family. Everything else in a file that would change ids or text
-// is refused by the name of its field. Three fields are read past on purpose, because Encode adds
-// and cuts nothing: post_processor (base models add <bos> there), truncation and padding.
+// Known: byte-fallback BPE with or without the normalizer " " -> "▁", the pre-tokenizer Split on "
+// " or none, and the decoder of that family. Everything else in a file that would change ids or
+// text is refused by the name of its field. Three fields are read past on purpose, because Encode
+// adds and cuts nothing: post_processor (base models add <bos> there), truncation and padding.
 //
 // Bytes that are not UTF-8 count as U+FFFD, one for each maximal subpart of a sequence, as Python's
-// bytes.decode("utf-8", errors="replace") does. Control tokens are looked for in the bytes as given.
+// bytes.decode("utf-8", errors="replace") does. Control tokens are looked for in the bytes as
+// given.
 //
 // Errors: Load throws Error with file, field, found and expected; ids outside the vocabulary throw
 // Error(kInvalidArgument). Threads: const members may be called from any number of threads.
@@ -43,9 +44,9 @@ class Tokenizer {
   std::vector<TokenId> Encode(std::string_view text) const;
   // Control tokens off: `text` is data. The result holds no control token, whatever the text is.
   std::vector<TokenId> EncodeData(std::string_view text) const;
-  // One prompt in pieces. Equal to Encode of the whole text, except that a control token counts only
-  // where it lies wholly inside one control segment. BPE runs over the borders of pieces as if the
-  // text were one.
+  // One prompt in pieces. Equal to Encode of the whole text, except that a control token counts
+  // only where it lies wholly inside one control segment. BPE runs over the borders of pieces as if
+  // the text were one.
   std::vector<TokenId> Encode(std::span<const PromptSegment> segments) const;
 
   // Control tokens are kept as text. A run of byte tokens that is not UTF-8 as a whole gives one

@@ -157,8 +157,8 @@ void Parser::ReadModel() {
   reader_.Expect('{', "where \"model\" begins");
   for (bool first = true; reader_.NextMember(first, &key); first = false) {
     const std::string name(key);
-    const bool again = (name == "vocab" && vocab) || (name == "merges" && merges) ||
-                       settings.contains(name);
+    const bool again =
+        (name == "vocab" && vocab) || (name == "merges" && merges) || settings.contains(name);
     if (again) reader_.Fail("the member model." + name + " stands twice; keep one of them");
     if (name == "vocab") {
       // Before a million strings are read for nothing: another kind of model has another vocab.
@@ -238,8 +238,7 @@ void Parser::ReadMerges() {
       text = reader_.ReadString();
       const std::size_t space = text.find(' ');
       if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-        reader_.Fail("a merge is " + Quoted(text) +
-                     "; expected two pieces with one space between");
+        reader_.Fail("a merge is " + Quoted(text) + "; expected two pieces with one space between");
       }
       arena.append(text.substr(0, space));
       ends.push_back(arena.size());
@@ -267,7 +266,8 @@ void Parser::ResolveMerges(std::string* arena, std::vector<std::size_t>* ends) {
     const std::size_t middle = (*ends)[2 * i];
     const std::size_t end = (*ends)[2 * i + 1];
     const std::string_view joined = std::string_view(*arena).substr(begin, end - begin);
-    texts.insert(texts.end(), {joined.substr(0, middle - begin), joined.substr(middle - begin), joined});
+    texts.insert(texts.end(),
+                 {joined.substr(0, middle - begin), joined.substr(middle - begin), joined});
     begin = end;
   }
   std::vector<TokenId> ids(texts.size());
@@ -275,7 +275,8 @@ void Parser::ResolveMerges(std::string* arena, std::vector<std::size_t>* ends) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto path = [&] { return MergePath(file_.merges.size()); };
     for (std::size_t part = 3 * i; part < 3 * i + 3; ++part) {
-      if (texts[part].empty()) Corrupt(path() + " joins an empty piece; expected two pieces of text");
+      if (texts[part].empty())
+        Corrupt(path() + " joins an empty piece; expected two pieces of text");
       if (ids[part] < 0) {
         Corrupt(path() + " needs " + Quoted(texts[part]) + ", which model.vocab does not hold");
       }
@@ -362,7 +363,8 @@ void Parser::FindByteTokens() {
     file_.byte_tokens[byte] = *id;
     is_byte[static_cast<std::size_t>(*id)] = true;
   }
-  // Else a byte could become part of a longer token, and cuts between characters would not be exact.
+  // Else a byte could become part of a longer token, and cuts between characters would not be
+  // exact.
   ForbidInMerges(is_byte, "the byte token", "only byte tokens that stand alone");
 }
 
@@ -372,7 +374,8 @@ void Parser::ForbidInMerges(const std::vector<bool>& forbidden, const std::strin
     const MergeRule& rule = file_.merges[rank];
     for (const TokenId id : {rule.left, rule.right, rule.result}) {
       if (!forbidden[static_cast<std::size_t>(id)]) continue;
-      Unsupported(MergePath(rank), "a merge with " + what + " " + Quoted(file_.vocabulary.Text(id)), known);
+      Unsupported(MergePath(rank), "a merge with " + what + " " + Quoted(file_.vocabulary.Text(id)),
+                  known);
     }
   }
 }
@@ -425,14 +428,14 @@ void Parser::ReadAddedTokens(const Json& value) {
   }
   // What keeps a user's text from acting as a control token: BPE cannot make one.
   std::vector<bool> is_added(static_cast<std::size_t>(file_.vocabulary.size()));
-  for (const auto& [content, id] : file_.added_tokens) is_added[static_cast<std::size_t>(id)] = true;
+  for (const auto& [content, id] : file_.added_tokens)
+    is_added[static_cast<std::size_t>(id)] = true;
   for (const TokenId id : file_.byte_tokens) {
     if (!is_added[static_cast<std::size_t>(id)]) continue;
     Unsupported("added_tokens", "one with the byte token " + Quoted(file_.vocabulary.Text(id)),
                 "only added tokens that ordinary text cannot become");
   }
-  ForbidInMerges(is_added, "the added token",
-                 "only added tokens that ordinary text cannot become");
+  ForbidInMerges(is_added, "the added token", "only added tokens that ordinary text cannot become");
 }
 
 }  // namespace

@@ -138,8 +138,7 @@ void Vocabulary::FindAll(std::span<const std::string_view> texts, std::span<Toke
 }
 
 std::size_t Vocabulary::memory_bytes() const {
-  return texts_.capacity() + entries_.capacity() * sizeof(Entry) +
-         slots_.capacity() * sizeof(Slot);
+  return texts_.capacity() + entries_.capacity() * sizeof(Entry) + slots_.capacity() * sizeof(Slot);
 }
 
 }  // namespace culet

@@ -23,8 +23,8 @@ class Vocabulary {
     enum class Kind { kIdMissing, kIdTwice, kTextTwice } kind;
     TokenId id;
   };
-  // Call once after the last Add: builds the tables, or says why ids are not 0 … size − 1, each once,
-  // with texts that differ.
+  // Call once after the last Add: builds the tables, or says why ids are not 0 … size − 1, each
+  // once, with texts that differ.
   std::optional<Problem> Finish();
   // After Finish: one more entry, with id size(). False where the text is there already.
   bool Append(std::string_view text);

@@ -1,4 +1,5 @@
-// If this fails, a streamed answer shows half a character, or is another text than the whole answer.
+// If this fails, a streamed answer shows half a character, or is another text than the whole
+// answer.
 #include "text/detokenizer.h"
 
 #include <gmock/gmock.h>
@@ -61,8 +62,8 @@ TEST(Detokenizer, FinishGivesWhatIsHeldBackAndStartsAnew) {
   EXPECT_EQ(detokenizer.Finish(), "");
 }
 
-// The file's decoder takes a run of byte tokens as a whole; so must the stream, whose first characters
-// looked well.
+// The file's decoder takes a run of byte tokens as a whole; so must the stream, whose first
+// characters looked well.
 TEST(Detokenizer, OneWrongByteSpoilsItsWholeRunAndNoMore) {
   const Tokenizer tokenizer = SmallTokenizer("overlaps");
   const TokenId a = tokenizer.FindToken("a").value();
@@ -117,7 +118,8 @@ TEST(Detokenizer, RandomTokensGiveWhatDecodeGives) {
       Ids ids;
       while (random() % 12 != 0) {
         if (random() % 3 == 0) {
-          const Ids bytes = BytesOf(tokenizer, RandomText(&random, {"é", "犬", "😀", "\xff", "a"}, 3));
+          const Ids bytes =
+              BytesOf(tokenizer, RandomText(&random, {"é", "犬", "😀", "\xff", "a"}, 3));
           ids.insert(ids.end(), bytes.begin(), bytes.end());
         } else {
           ids.push_back(static_cast<TokenId>(random() % vocab));

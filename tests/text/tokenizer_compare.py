@@ -404,7 +404,7 @@ def main():
             print("models/pebble/tokenizer.json is not there: not compared")
         small = sorted((SOURCE / "tests" / "text" / "data").glob("tokenizer_*.json"))
         subjects = [(large, arguments.count)]
-        subjects += [(path, arguments.count // 8) for path in [pebble, *small] if path.exists()]
+        subjects += [(path, arguments.count // 16) for path in [pebble, *small] if path.exists()]
         print(f"tokenizers {tokenizers.__version__}, seed {arguments.seed}")
         for path, count in subjects:
             print(f"  {path.parent.name}/{path.name}", flush=True)

@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 std::optional<Tokenizer> LoadPublished() {
   const char* fixtures = std::getenv("CULET_FIXTURES");
   if (fixtures == nullptr || *fixtures == '\0') return std::nullopt;
-  for (const fs::path& folder : {fs::path(fixtures) / "published" / "gemma-4", fs::path(fixtures)}) {
+  for (const fs::path& folder :
+       {fs::path(fixtures) / "published" / "gemma-4", fs::path(fixtures)}) {
     const fs::path packed = folder / "tokenizer.json.xz";
     if (!fs::exists(packed)) continue;
     const fs::path unpacked =

@@ -1,5 +1,5 @@
-// Tokenizers for tests: the small ones of tests/text/data, the published one where CULET_FIXTURES says
-// where it is, and random text.
+// Tokenizers for tests: the small ones of tests/text/data, the published one where CULET_FIXTURES
+// says where it is, and random text.
 #pragma once
 
 #include <cstdint>
@@ -36,10 +36,10 @@ inline std::string SmallTokenizerText(const std::string& name) {
 const Tokenizer* PublishedTokenizer();
 
 // Says why a test does not run; use in a test's first lines.
-#define CULET_NEED_PUBLISHED_TOKENIZER()                                                        \
-  if (PublishedTokenizer() == nullptr) {                                                        \
-    GTEST_SKIP() << "CULET_FIXTURES is not set: the published tokenizer.json is not at hand";   \
-  }                                                                                             \
+#define CULET_NEED_PUBLISHED_TOKENIZER()                                                      \
+  if (PublishedTokenizer() == nullptr) {                                                      \
+    GTEST_SKIP() << "CULET_FIXTURES is not set: the published tokenizer.json is not at hand"; \
+  }                                                                                           \
   static_assert(true)
 
 // Seed of every random choice; CULET_TEST_SEED in the environment replaces it.

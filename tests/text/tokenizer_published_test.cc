@@ -1,5 +1,5 @@
-// If this fails, Gemma 4's own tokenizer.json gives other ids or text than it gives elsewhere. Needs
-// CULET_FIXTURES; the tests skip without it.
+// If this fails, Gemma 4's own tokenizer.json gives other ids or text than it gives elsewhere.
+// Needs CULET_FIXTURES; the tests skip without it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -25,14 +25,15 @@ std::vector<Golden> Goldens() {
   return {
       {"Hello, world!", {9259, 236764, 1902, 236888}},
       {"<|turn>user\nWhat is 2+2?<turn|>\n<|turn>model\n",
-       {105, 2364, 107, 3689, 563, 236743, 236778, 236862, 236778, 236881, 106, 107, 105, 4368, 107}},
+       {105, 2364, 107, 3689, 563, 236743, 236778, 236862, 236778, 236881, 106, 107, 105, 4368,
+        107}},
       {"<|tool>declaration:bash{description:<|\"|>Run a command<|\"|>}<tool|>",
        {46, 163688, 236787, 42422, 236782, 7777, 236787, 52, 7306, 496, 4991, 52, 236783, 47}},
       {"<|tool_call>call:bash{command:<|\"|>ls -la<|\"|>}<tool_call|>",
        {48, 6639, 236787, 42422, 236782, 7674, 236787, 52, 5629, 753, 2149, 52, 236783, 49}},
       {"<|channel>thought\nLet me think about this...<channel|>The answer is 42.",
-       {100, 45518, 107, 6481, 786, 1751, 1003, 672, 1390, 101, 818, 3890, 563, 236743, 236812, 236778,
-        236761}},
+       {100, 45518, 107, 6481, 786, 1751, 1003, 672, 1390, 101, 818, 3890, 563, 236743, 236812,
+        236778, 236761}},
       {"func main() { fmt.Println(\"hello\") }",
        {6823, 1689, 825, 642, 22766, 236761, 29006, 885, 23391, 1373, 682}},
       {"The answer is 42, not 43.5 or -1",
@@ -80,8 +81,8 @@ std::vector<Golden> Goldens() {
       {"<|image><|image|><image|>", {255999, 258880, 258882}},
       {"<|audio><|audio|><audio|>", {256000, 258881, 258883}},
       {"00:07 <|image><|video|><image|> 00:08",
-       {236771, 236771, 236787, 236771, 236832, 236743, 255999, 258884, 258882, 236743, 236771, 236771,
-        236787, 236771, 236828}},
+       {236771, 236771, 236787, 236771, 236832, 236743, 255999, 258884, 258882, 236743, 236771,
+        236771, 236787, 236771, 236828}},
       {"The quick brown fox jumps over the lazy dog.",
        {818, 3823, 8864, 37423, 38167, 1024, 506, 31770, 4799, 236761}},
   };
@@ -104,9 +105,9 @@ TEST(PublishedTokenizer, HasTheControlTokensOfGemma4AndNoOther) {
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     if (tokenizer.IsControl(id)) controls.push_back(id);
   }
-  EXPECT_THAT(controls, testing::ElementsAre(0, 1, 2, 3, 4, 46, 47, 48, 49, 50, 51, 52, 98, 100, 101,
-                                             105, 106, 255999, 256000, 258880, 258881, 258882, 258883,
-                                             258884));
+  EXPECT_THAT(controls,
+              testing::ElementsAre(0, 1, 2, 3, 4, 46, 47, 48, 49, 50, 51, 52, 98, 100, 101, 105,
+                                   106, 255999, 256000, 258880, 258881, 258882, 258883, 258884));
   EXPECT_EQ(tokenizer.FindToken("<|channel>"), 100);
   EXPECT_EQ(tokenizer.FindToken("thought"), 45518);
   EXPECT_EQ(tokenizer.TokenText(212), "</s>");

@@ -1,5 +1,5 @@
-// If this fails, text becomes other tokens than a tokenizer.json says: small tokenizers, compared with
-// byte-pair encoding written as its definition reads.
+// If this fails, text becomes other tokens than a tokenizer.json says: small tokenizers, compared
+// with byte-pair encoding written as its definition reads.
 #include "text/tokenizer.h"
 
 #include <gmock/gmock.h>
@@ -106,8 +106,9 @@ class PlainBpe {
 
 // The characters of the small tokenizers, some that none of them holds, and what looks like tokens.
 std::vector<std::string> Alphabet() {
-  return {"a", "b", "c", "d", "e", "h", "o", " ", " ", "▁", "\n", "<", ">", "/", "|", "é", "世", "界",
-          "😀", "\xcc\x81", "x", "7", "\r", "ß", "犬", "<a", "<a>", "<0x61>", ">▁", ">▁</"};
+  return {"a",  "b", "c",  "d", "e",  "h",  "o",   " ",      " ",  "▁",
+          "\n", "<", ">",  "/", "|",  "é",  "世",  "界",     "😀",  "\xcc\x81",
+          "x",  "7", "\r", "ß", "犬", "<a", "<a>", "<0x61>", ">▁", ">▁</"};
 }
 
 TEST(Tokenizer, DataIsEncodedAsTheDefinitionOfBytePairEncodingReads) {
@@ -123,8 +124,8 @@ TEST(Tokenizer, DataIsEncodedAsTheDefinitionOfBytePairEncodingReads) {
   }
 }
 
-// Words beyond 40 bytes are merged in chunks of 64 symbols, and a long call remembers words: both must
-// agree with the definition too.
+// Words beyond 40 bytes are merged in chunks of 64 symbols, and a long call remembers words: both
+// must agree with the definition too.
 TEST(Tokenizer, LongWordsAndRememberedWordsAreEncodedAsTheDefinitionReads) {
   for (const std::string& name : kNames) {
     const Tokenizer tokenizer = SmallTokenizer(name);
@@ -136,13 +137,14 @@ TEST(Tokenizer, LongWordsAndRememberedWordsAreEncodedAsTheDefinitionReads) {
       const std::string run(static_cast<std::size_t>(length), ' ');
       EXPECT_EQ(tokenizer.EncodeData(run), plain.Encode(run)) << name << " " << length;
     }
-    const std::string words = RandomText(&random, {"ab", "abcd", " a", " ", "ba ", "世界", "x"}, 2000);
+    const std::string words =
+        RandomText(&random, {"ab", "abcd", " a", " ", "ba ", "世界", "x"}, 2000);
     EXPECT_EQ(tokenizer.EncodeData(words), plain.Encode(words)) << name;
   }
 }
 
-// Here a "b" draws up to 300 letters before it into one token, so a long word's earlier chunks turn out
-// wrong however little is merged anew, and the whole word must be merged at once.
+// Here a "b" draws up to 300 letters before it into one token, so a long word's earlier chunks turn
+// out wrong however little is merged anew, and the whole word must be merged at once.
 TEST(Tokenizer, WhatComesLaterMayReachFarBackInALongWord) {
   Json file = ParseJson(SmallTokenizerText("no_underline"), "no_underline");
   Json& model = file["model"];
@@ -158,7 +160,8 @@ TEST(Tokenizer, WhatComesLaterMayReachFarBackInALongWord) {
   std::mt19937_64 random(TestSeed());
   for (int i = 0; i < 20; ++i) {
     std::string text;
-    while (text.size() < 900) text += std::string(random() % 400, 'a') + (random() % 2 == 0 ? "b" : "");
+    while (text.size() < 900)
+      text += std::string(random() % 400, 'a') + (random() % 2 == 0 ? "b" : "");
     ASSERT_EQ(tokenizer.EncodeData(text), plain.Encode(text)) << text;
   }
 }
@@ -229,9 +232,8 @@ TEST(Tokenizer, BordersOfSegmentsDoNotChangeData) {
     const std::string text = RandomText(&random, Alphabet(), 12);
     const Ids whole = tokenizer.EncodeData(text);
     for (std::size_t cut = 0; cut <= text.size(); ++cut) {
-      const std::vector<PromptSegment> pieces = {{text.substr(0, cut), false},
-                                                 {"", true},
-                                                 {text.substr(cut), false}};
+      const std::vector<PromptSegment> pieces = {
+          {text.substr(0, cut), false}, {"", true}, {text.substr(cut), false}};
       ASSERT_EQ(tokenizer.Encode(pieces), whole) << text << " cut at " << cut;
     }
   }
@@ -256,7 +258,10 @@ TEST(Tokenizer, AControlTokenCountsOnlyInsideOneControlSegment) {
 TEST(Tokenizer, BytesThatAreNotUtf8CountAsReplacementCharacters) {
   const Tokenizer tokenizer = SmallTokenizer("overlaps");
   EXPECT_EQ(tokenizer.Encode("a\xff"), tokenizer.Encode("a\ufffd"));
-  EXPECT_EQ(tokenizer.Encode("\xe2\x96" "a"), tokenizer.Encode("\ufffd" "a"));
+  EXPECT_EQ(tokenizer.Encode("\xe2\x96"
+                             "a"),
+            tokenizer.Encode("\ufffd"
+                             "a"));
   EXPECT_EQ(tokenizer.Encode("\xe2\x96<bos>\x80"), tokenizer.Encode("\ufffd<bos>\ufffd"));
   EXPECT_EQ(tokenizer.Encode("\xf0\x80"), tokenizer.Encode("\ufffd\ufffd"));
 }
