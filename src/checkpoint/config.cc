@@ -253,6 +253,22 @@ void CheckGeometry(const ConfigFields& fields, const ModelConfig& config) {
   }
 }
 
+// Layers of one kind share their rotary tables; transformers refuses other configs too.
+void CheckOneHeadDimAKind(const ConfigFields& fields, const ModelConfig& config) {
+  std::int64_t head_dim[kLayerKinds] = {};  // of the first layer of each kind
+  for (std::size_t i = 0; i < config.layers.size(); ++i) {
+    const LayerConfig& layer = config.layers[i];
+    std::int64_t& first = head_dim[static_cast<int>(layer.kind)];
+    if (first == 0) first = layer.head_dim;
+    if (first == layer.head_dim) continue;
+    throw Error(ErrorKind::kUnsupported,
+                fields.Name("per_layer_config") + ": head_dim is " + std::to_string(layer.head_dim) +
+                    " in layer " + std::to_string(i) + " and " + std::to_string(first) +
+                    " in an earlier layer of the kind " +
+                    std::string(LayerKindName(layer.kind)) + "; expected one for each kind");
+  }
+}
+
 void ReadSharing(ConfigFields& fields, ModelConfig* config) {
   const int layers = static_cast<int>(config->layers.size());
   const std::int64_t shared = fields.Int("num_kv_shared_layers", 0, 0, kMaxLayers);
@@ -356,6 +372,7 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
   ReadGeometry(fields, prefix, config);
   ReadSharing(fields, config);
   CheckGeometry(fields, *config);
+  CheckOneHeadDimAKind(fields, *config);
 
   const bool double_wide = fields.Bool("use_double_wide_mlp", false);
   for (LayerConfig& layer : config->layers) {

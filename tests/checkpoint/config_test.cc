@@ -340,6 +340,7 @@ TEST(Config, EachBadFieldIsRefusedByName) {
       {"per_layer_config.x", "{}", kCorrupt, "index from 0 to 3"},
       {"per_layer_config.1", "8", kCorrupt, "an object"},
       {"per_layer_config.1.head_dim", "7", kCorrupt, ""},
+      {"per_layer_config.0.head_dim", "8", kCorrupt, "expected equal ones"},
       {"per_layer_config.1.sliding_window", "7", kUnsupported, "no such field"},
       {"per_layer_config.1.num_key_value_heads", "0", kCorrupt, "an integer from 1"},
       {"quantization_config", "{\"quant_method\": \"gemma\"}", kUnsupported, "\"gemma\""},
@@ -425,6 +426,14 @@ TEST(Config, LayersThatShareKvMustHaveTheGeometryOfItsOwner) {
               HasSubstr("layer 3 reads the KV of layer 1"));
   config["per_layer_config"] = Json::parse(R"({"1": {"head_dim": 8}, "01": {"head_dim": 8}})");
   EXPECT_THAT(ErrorOf(ErrorKind::kCorrupt, [&] { Parse(config); }), HasSubstr("stands twice"));
+}
+
+TEST(Config, LayersOfOneKindMustHaveOneHeadDim) {
+  Json config = TinyTextConfig();
+  config["num_kv_shared_layers"] = 0;
+  config["per_layer_config"] = Json::parse(R"({"1": {"head_dim": 8}, "3": {"head_dim": 6}})");
+  EXPECT_THAT(ErrorOf(ErrorKind::kUnsupported, [&] { Parse(config); }),
+              HasSubstr("head_dim is 6 in layer 3 and 8"));
 }
 
 TEST(Config, InnerAndOuterModelTypesMustAgree) {
