@@ -228,6 +228,38 @@ TEST_F(CheckpointTest, MainDtypeIsThatOfMostBytes) {
   EXPECT_EQ(checkpoint.tensor("norm.weight").dtype, DType::kF32);
 }
 
+// A file system whose n-th call fails: every failure comes out as the error it is.
+class FailingFiles : public FileSystem {
+ public:
+  explicit FailingFiles(int good_calls) : left_(good_calls) {}
+  std::string ReadFile(const fs::path& path, std::uint64_t max_bytes) override {
+    Count(path);
+    return FileSystem::ReadFile(path, max_bytes);
+  }
+  MappedFile Map(const fs::path& path) override {
+    Count(path);
+    return FileSystem::Map(path);
+  }
+
+ private:
+  void Count(const fs::path& path) {
+    if (left_-- == 0) throw Error(ErrorKind::kIo, path.string() + ": planted failure");
+  }
+  int left_;
+};
+
+TEST(FailingReads, EachIsPassedOn) {
+  TemporaryFolder folder;
+  WriteModel(folder.path(), TinyTextConfig());
+  for (int calls = 0; calls < 2; ++calls) {
+    FailingFiles files(calls);
+    EXPECT_THAT(ErrorOf(ErrorKind::kIo, [&] { Checkpoint::Open(files, folder.path()); }),
+                HasSubstr("planted failure"));
+  }
+  FailingFiles files(2);
+  EXPECT_NO_THROW(Checkpoint::Open(files, folder.path()));
+}
+
 // The number of text tensors of each published size (spec, section 4).
 TEST(TensorTable, PublishedSizesHaveTheirNumberOfTensors) {
   const std::map<std::string, std::size_t> counts = {

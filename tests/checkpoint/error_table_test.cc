@@ -470,38 +470,5 @@ TEST(ErrorTableItself, StartsFromAModelThatOpens) {
   EXPECT_NO_THROW(Checkpoint::Open(FileSystem::Real(), folder.path()));
 }
 
-// A file system whose n-th call fails: every failure comes out as the error it is.
-class FailingFiles : public FileSystem {
- public:
-  explicit FailingFiles(int good_calls) : left_(good_calls) {}
-  std::string ReadFile(const fs::path& path, std::uint64_t max_bytes) override {
-    Count(path);
-    return FileSystem::ReadFile(path, max_bytes);
-  }
-  MappedFile Map(const fs::path& path) override {
-    Count(path);
-    return FileSystem::Map(path);
-  }
-
- private:
-  void Count(const fs::path& path) {
-    if (left_-- == 0) throw Error(ErrorKind::kIo, path.string() + ": planted failure");
-  }
-  int left_;
-};
-
-TEST(ErrorTableItself, EveryFailingReadIsPassedOn) {
-  TemporaryFolder folder;
-  WriteModel(folder.path(), TinyTextConfig());
-  for (int calls = 0; calls < 2; ++calls) {
-    FailingFiles files(calls);
-    EXPECT_THAT(
-        ::culet::testing::ErrorOf(ErrorKind::kIo, [&] { Checkpoint::Open(files, folder.path()); }),
-        HasSubstr("planted failure"));
-  }
-  FailingFiles files(2);
-  EXPECT_NO_THROW(Checkpoint::Open(files, folder.path()));
-}
-
 }  // namespace
 }  // namespace culet
