@@ -236,11 +236,10 @@ void End(const Job& job, const Tile& tile) {
 }
 
 // Tiles dealt to threads one by one: causal tiles differ much in work, and who computes a tile does
-// not show in its result.
-void RunWholeTiles(const Job& job, std::int64_t tiles) {
+// not show in its result. `alone`: on the caller only.
+void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
   std::atomic<std::int64_t> next{0};
-  const int threads = job.ctx.pool().threads();
-  job.ctx.pool().ParallelFor(threads, 1, [&](std::int64_t, std::int64_t, int thread) {
+  const auto run = [&](std::int64_t, std::int64_t, int thread) {
     const Area area = AreaAt(job, thread);
     const Partial partial = PartialAt(area.partial, job.tile_queries);
     for (;;) {
@@ -256,7 +255,13 @@ void RunWholeTiles(const Job& job, std::int64_t tiles) {
       }
       End(job, tile);
     }
-  });
+  };
+  if (alone) {
+    run(0, 1, 0);
+  } else {
+    const int threads = job.ctx.pool().threads();
+    job.ctx.pool().ParallelFor(threads, 1, run);
+  }
 }
 
 // Few tiles: the blocks of a tile go to all threads, a wave at a time, and are joined between waves.
@@ -337,8 +342,10 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     ThrowShape("Attention: " + std::to_string(kind.visible.size()) + " key ranges for " +
                std::to_string(rows) + " rows");
   }
+  std::int64_t keys = 0;
   for (std::int64_t row = 0; row < rows; ++row) {
     const KeyRange range = kind.visible[static_cast<std::size_t>(row)];
+    keys += range.end - range.begin;
     if (range.begin < 0 || range.begin >= range.end) {
       ThrowShape("Attention: row " + std::to_string(row) + " sees no key: [" +
                  std::to_string(range.begin) + ", " + std::to_string(range.end) + ")");
@@ -363,8 +370,10 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     if (!joins) tiles[count++] = static_cast<std::int32_t>(row);
   }
   tiles[count] = static_cast<std::int32_t>(rows);
-  if (count * cache.kv_heads >= ctx.pool().threads()) {
-    RunWholeTiles(job, count * cache.kv_heads);
+  // Little work costs less than waking a thread.
+  const bool alone = keys * heads * cache.head_dim < kParallelElements;
+  if (alone || count * cache.kv_heads >= ctx.pool().threads()) {
+    RunWholeTiles(job, count * cache.kv_heads, alone);
   } else {
     RunSplitTiles(job, count * cache.kv_heads);
   }

@@ -11,6 +11,8 @@ namespace {
 
 // Outputs a thread's share is a multiple of: the tiles of every kernel divide it.
 constexpr std::int64_t kUnitOutputs = 16;
+// Fewer multiply-adds than this (some 2 µs of one core) cost less than waking a thread.
+constexpr std::int64_t kParallelProducts = 65536;
 
 void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
   if (x.extent(1) != w.cols || out.extent(0) != x.extent(0) || out.extent(1) != w.rows) {
@@ -60,7 +62,7 @@ void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float
     if (KernelFor(ctx, target.w).pack != kernel.pack) continue;
     units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
   }
-  ctx.pool().ParallelFor(units, 1, [&](std::int64_t begin, std::int64_t end, int) {
+  const auto run = [&](std::int64_t begin, std::int64_t end, int) {
     std::int64_t first = 0;  // unit at which the target begins
     for (const MatMulTarget& target : targets) {
       const MatMulKernel& own = KernelFor(ctx, target.w);
@@ -75,7 +77,12 @@ void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float
       }
       first += count;
     }
-  });
+  };
+  if (units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
+    run(0, units, 0);
+  } else {
+    ctx.pool().ParallelFor(units, 1, run);
+  }
 }
 
 }  // namespace
