@@ -18,7 +18,9 @@ namespace culet {
 
 // What is unset comes from the model's generation_config.json.
 struct GenerateOptions {
-  std::int64_t max_tokens = 0;               // 0: until the context is full
+  // 0: the model's max_new_tokens where its generation_config.json gives one, else until the context
+  // is full.
+  std::int64_t max_tokens = 0;
   std::optional<double> temperature;         // 0: greedy
   std::optional<std::int64_t> top_k;         // 0: off
   std::optional<double> top_p;               // 1: off
@@ -76,9 +78,9 @@ class CULET_EXPORT Session {
   Session(Session&&) noexcept;
 
   // Computes what of `prompt` the session has not seen (the longest common beginning is kept), then
-  // samples until a stop. A prompt that does not fit the context throws Error(kResource) with the
-  // numbers. `on_event` may be empty. `should_stop` is asked before every step; true ends the answer
-  // with kCancelled, and the KV stays valid.
+  // samples until a stop. Pins the end of the prompt (see Pin). A prompt that does not fit the context
+  // throws Error(kResource) with the numbers. `on_event` may be empty. `should_stop` is asked before
+  // every step; true ends the answer with kCancelled, and the KV stays valid.
   GenerateResult Generate(const Prompt& prompt, const GenerateOptions& options,
                           const std::function<void(const GenerateEvent&)>& on_event = {},
                           const std::function<bool()>& should_stop = {});

@@ -77,6 +77,7 @@ CULET_EXPORT ModelInfo Describe(const std::filesystem::path& path, const LoadOpt
 // Sampling defaults that the model's generation_config.json gives.
 struct ModelDefaults {
   std::vector<TokenId> stop_tokens;
+  std::vector<std::string> stop_texts;  // stop_strings; GenerateOptions::stop adds to them
   std::vector<TokenId> suppress_tokens;
   bool do_sample = false;
   double temperature = 1.0;

@@ -58,6 +58,7 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
       LoadGenerationConfig(FileSystem::Real(), checkpoint.folder() / "generation_config.json");
   ModelDefaults defaults;
   defaults.stop_tokens = config.stop_tokens;
+  defaults.stop_texts = config.stop_strings;
   defaults.suppress_tokens = config.suppress_tokens;
   defaults.do_sample = config.do_sample;
   defaults.temperature = config.temperature;

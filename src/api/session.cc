@@ -138,7 +138,9 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   const SamplingParameters parameters = Resolve(options, defaults);
   Sampler sampler(parameters, impl_->model->info().vocab);
   sampler.Observe(prompt.tokens);
-  AnswerStream stream(tokenizer, prompt.starts_in_thought, options.stop);
+  std::vector<std::string> stop_texts = defaults.stop_texts;
+  stop_texts.insert(stop_texts.end(), options.stop.begin(), options.stop.end());
+  AnswerStream stream(tokenizer, prompt.starts_in_thought, std::move(stop_texts));
 
   GenerateResult result;
   result.seed = parameters.seed;
@@ -161,6 +163,8 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   };
   const auto stop_now = [&] { return should_stop && should_stop(); };
   const std::span<const TokenId> stops = defaults.stop_tokens;
+  const std::int64_t max_tokens =
+      options.max_tokens > 0 ? options.max_tokens : defaults.max_new_tokens;
 
   const Clock::time_point start = Clock::now();
   result.cached_tokens = impl_->KeepCommonBeginning(prompt.tokens);
@@ -182,6 +186,7 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
     result.tokens.push_back(token);
     if (result.tokens.size() == 1) {
       result.prefill_ms = MillisecondsSince(start);
+      engine.Pin(sequence);  // where the next turn goes back to when it drops this answer's thought
       first_token = Clock::now();
     }
     if (options.logprobs > 0) {
@@ -198,7 +203,7 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
       break;
     }
     const std::int64_t count = static_cast<std::int64_t>(result.tokens.size());
-    if (options.max_tokens > 0 && count >= options.max_tokens) break;
+    if (max_tokens > 0 && count >= max_tokens) break;
     if (prompt_tokens + count >= context) break;
     sampler.Observe(std::span(&token, 1));
     engine.Append(sequence, std::span(&token, 1));

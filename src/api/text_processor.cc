@@ -17,9 +17,9 @@ namespace {
 constexpr std::uint64_t kMostTemplateBytes = 16u << 20;
 constexpr std::uint64_t kMostConfigBytes = 64u << 20;
 
-// Which published template stands in for an unknown one: config.json decides by what the large models
-// lack, the per-layer embeddings. Without a config.json, or with one that does not say, the small
-// one: its generation prompt adds nothing.
+// Which published template stands in for an unknown one: config.json decides by what the large
+// models lack, the per-layer embeddings. Without a config.json, or with one that does not say, the
+// small one: its generation prompt adds nothing.
 TemplateVariant VariantOf(FileSystem& files, const std::filesystem::path& config_json) {
   if (!files.Exists(config_json)) return TemplateVariant::kSmall;
   Json config = ParseJson(files.ReadFile(config_json, kMostConfigBytes), config_json.string());
@@ -65,9 +65,9 @@ std::optional<std::size_t> PrefixWithText(const Tokenizer& tokenizer,
   return count;
 }
 
-// `fresh` with the ids of `known` as far as they say the same. A text has many tokenizations, and what
-// a model wrote need not be the one that the tokenizer makes. BPE never joins over a control token, so
-// the runs between control tokens can be exchanged one by one.
+// `fresh` with the ids of `known` as far as they say the same. A text has many tokenizations, and
+// what a model wrote need not be the one that the tokenizer makes. BPE never joins over a control
+// token, so the runs between control tokens can be exchanged one by one.
 std::vector<TokenId> PreferKnown(const Tokenizer& tokenizer, std::vector<TokenId> fresh,
                                  std::span<const TokenId> known) {
   std::vector<TokenId> ids;
@@ -103,24 +103,27 @@ struct TextProcessor::Impl {
 
   const Tokenizer& NeedTokenizer() const;
   const ChatTemplate& NeedTemplate() const;
-  std::vector<PromptSegment> Segments(std::string_view request_json, const std::string& place) const;
+  std::vector<PromptSegment> Segments(std::string_view request_json,
+                                      const std::string& place) const;
   std::vector<TokenId> Tokens(std::span<const PromptSegment> segments) const;
 };
 
 const Tokenizer& TextProcessor::Impl::NeedTokenizer() const {
   if (tokenizer) return *tokenizer;
-  throw Error(ErrorKind::kNotFound,
-              tokenizer_path.string() +
-                  ": no such file; this needs the model's tokenizer. Copy its tokenizer.json there or "
-                  "name one with --tokenizer");
+  throw Error(
+      ErrorKind::kNotFound,
+      tokenizer_path.string() +
+          ": no such file; this needs the model's tokenizer. Copy its tokenizer.json there or "
+          "name one with --tokenizer");
 }
 
 const ChatTemplate& TextProcessor::Impl::NeedTemplate() const {
   if (chat_template) return *chat_template;
-  throw Error(ErrorKind::kNotFound,
-              (folder / "chat_template.jinja").string() +
-                  ": no such file, and tokenizer_config.json has no chat_template. Base models have "
-                  "none: use plain completion (culet run --raw), or take the instruction-tuned model");
+  throw Error(
+      ErrorKind::kNotFound,
+      (folder / "chat_template.jinja").string() +
+          ": no such file, and tokenizer_config.json has no chat_template. Base models have "
+          "none: use plain completion (culet run --raw), or take the instruction-tuned model");
 }
 
 std::vector<PromptSegment> TextProcessor::Impl::Segments(std::string_view request_json,
@@ -201,9 +204,10 @@ Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::str
 Prompt TextProcessor::RawPrompt(std::string_view text) const {
   const PromptSegment segments[] = {{"<bos>", true}, {std::string(text), false}};
   if (!impl_->NeedTokenizer().FindToken("<bos>")) {
-    throw Error(ErrorKind::kCorrupt, impl_->tokenizer_path.string() +
-                                         ": the vocabulary has no <bos>, which every Gemma 4 prompt "
-                                         "begins with; this tokenizer is of another family");
+    throw Error(ErrorKind::kCorrupt,
+                impl_->tokenizer_path.string() +
+                    ": the vocabulary has no <bos>, which every Gemma 4 prompt "
+                    "begins with; this tokenizer is of another family");
   }
   Prompt prompt;
   prompt.tokens = impl_->Tokens(segments);

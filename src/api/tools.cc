@@ -33,8 +33,8 @@ void Synthesize(const std::string& size, const std::filesystem::path& folder,
 MachineLimits MeasureMachine(Model& model) {
   const Model::Impl& impl = model.impl();
   Context& context = impl.engine->context();
-  // The embedding is one contiguous stretch that each decoded token reads for the head: its pages are
-  // present, and it is read the way weights are.
+  // The embedding is one contiguous stretch that each decoded token reads for the head: its pages
+  // are present, and it is read the way weights are.
   const std::span<const std::byte> weights = impl.checkpoint->tensor("embed_tokens.weight").bytes;
   MachineLimits limits;
   limits.read_gb_s = weights.size() >= kLeastReadBytes
