@@ -216,6 +216,33 @@ TEST(ChatTemplate, ArgumentsAreSortedAndTyped) {
              R"(<tool_call|><|tool_response>response:f{value:<|"|>ok<|"|>}<tool_response|>)");  // E16
 }
 
+TEST(ChatTemplate, SortsByLowerCasedKeysAndKeepsTies) {
+  EXPECT_THAT(Render(R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f",
+      "arguments": {"B": 1, "é": 2, "a": 3, "b": 4, "_": 5, "É": 6, "C": {"z": 7, "Y": 8}}}}]}]})"),
+              HasSubstr("call:f{_:5,a:3,B:1,b:4,C:{Y:8,z:7},é:2,É:6}"));
+}
+
+TEST(ChatTemplate, TheLastOfTheCallsWithAnIdNamesTheResponse) {
+  EXPECT_THAT(Render(R"({"messages": [{"role": "assistant", "tool_calls": [
+      {"id": "a", "function": {"name": "first", "arguments": null}},
+      {"id": "a", "function": {"name": "last", "arguments": null}}]},
+      {"role": "tool", "tool_call_id": "a", "name": "other", "content": "1"},
+      {"role": "tool", "tool_call_id": "b", "name": "other", "content": null},
+      {"role": "tool", "tool_call_id": "b", "content": []}]})"),
+              HasSubstr(R"(response:last{value:<|"|>1<|"|>}<tool_response|><|tool_response>)"
+                        R"(response:other{value:null}<tool_response|><|tool_response>)"
+                        R"(response:unknown{value:<|"|><|"|>}<tool_response|>)"));
+}
+
+TEST(ChatTemplate, QuotesKeysInsideDeclarationsOnly) {
+  EXPECT_THAT(Render(WithTool(R"({"function": {"name": "f", "parameters": {"type": "object",
+      "properties": {"a": {"type": "array", "items": {"anyOf": [{"k": 1}], "type": ["string", "null"],
+      "default": null}}, "b": {"type": ["string", "null"]}}}}})")),
+              HasSubstr(R"(properties:{a:{items:{anyOf:[{<|"|>k<|"|>:1}],type:[<|"|>STRING<|"|>,)"
+                        R"(<|"|>NULL<|"|>]},type:<|"|>ARRAY<|"|>},b:{type:<|"|>['STRING', 'NULL'])"
+                        R"(<|"|>}},type:<|"|>OBJECT<|"|>})"));
+}
+
 TEST(ChatTemplate, RendersParts) {
   ExpectWithThought(R"({"messages": [{"role": "user", "content": [{"type": "image"},
                         {"type": "text", "text": "Describe this. "}]}]})",

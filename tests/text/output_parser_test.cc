@@ -113,6 +113,10 @@ TEST(OutputParser, DropsWhiteSpaceOfNobody) {
   EXPECT_THAT(Events("\n <|channel>thought\na<channel|>b"), ElementsAre(Thinking("a"), Content("b")));
   EXPECT_THAT(Events("<|tool_call>call:a{}<tool_call|> \n<tool_call|> b  c"),
               ElementsAre(Call("a", "{}"), Content("b  c")));
+  EXPECT_THAT(Events("a \n<|tool_call>call:f{}<tool_call|>b"),
+              ElementsAre(Content("a"), Call("f", "{}"), Content("b")));
+  EXPECT_THAT(Events("a \n<|channel>thought\nb<channel|>c"),
+              ElementsAre(Content("a"), Thinking("b"), Content("c")));
   EXPECT_THAT(Events(" a"), ElementsAre(Content(" a")));
 }
 
