@@ -230,11 +230,10 @@ void BlockOf(const AttentionBlockArgs& a) {
     const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
     const auto* base = static_cast<const typename K::Element*>(a.k_page[page]);
     for (std::int64_t key = begin / 4 * 4; key < end; key += 4) {
-      // Slots outside of the hull may hold anything: a neighbour is read in their place.
+      // The first and last of these may lie outside of the hull and hold anything: their scores are masked.
       FourKeys<K> keys;
       for (std::int64_t c = 0; c < 4; ++c) {
-        const std::int64_t inside = std::clamp(key + c, begin, end - 1);
-        keys.at[c] = base + (inside - page * kPageTokens) * a.head_dim;
+        keys.at[c] = base + (key + c - page * kPageTokens) * a.head_dim;
       }
       keys.next = NextKeys<K>(a, page, key, end);
       keys.value = static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
