@@ -1,11 +1,11 @@
-// Times the ops at E2B's sizes and compares each with the machine's limit, measured between the runs of the
-// same minute: reading for products of few rows, multiply-adds in registers for many.
+// Times the ops at E2B's sizes and compares each with the machine's limit, measured between the
+// runs of the same minute: reading for products of few rows, multiply-adds in registers for many.
 //
 //   bench_ops [--threads N] [--cpu LEVEL] [--op PART] [--reps N] [--clock wall|cpu]
 //
-// `--clock cpu` counts the time that the process was given, for machines that are busy with other work;
-// waiting threads count too, so it is exact for one thread only.
-// `ratio` is the median over repetitions of (speed / mean of the limits just before and after it).
+// `--clock cpu` counts the time that the process was given, for machines that are busy with other
+// work; waiting threads count too, so it is exact for one thread only. `ratio` is the median over
+// repetitions of (speed / mean of the limits just before and after it).
 #include <time.h>
 
 #include <algorithm>
@@ -59,9 +59,8 @@ class Bench {
  public:
   Bench(const Options& options)
       : options_(options),
-        ctx_(options.cpu.empty()
-                 ? std::make_unique<Context>(options.threads)
-                 : std::make_unique<Context>(options.threads, Level(options.cpu))) {
+        ctx_(options.cpu.empty() ? std::make_unique<Context>(options.threads)
+                                 : std::make_unique<Context>(options.threads, Level(options.cpu))) {
     // Random bits in the range of bf16 weights: 0x3c00 … 0x3cff and their negatives.
     weights_.resize(kWeightBytes / 2);
     std::uint32_t state = 1;
@@ -108,14 +107,16 @@ class Bench {
   }
 
   void MatMuls() {
-    static constexpr std::int64_t kShapes[][2] = {
-        {6144, 1536}, {12288, 1536}, {1536, 6144}, {1536, 12288}, {2048, 1536}, {1536, 2048}, {256, 1536}};
+    static constexpr std::int64_t kShapes[][2] = {{6144, 1536},  {12288, 1536}, {1536, 6144},
+                                                  {1536, 12288}, {2048, 1536},  {1536, 2048},
+                                                  {256, 1536}};
     for (const auto& [n, k] : kShapes) {
       const std::int64_t matrix = n * k;
       const auto matrices = static_cast<std::int64_t>(weights_.size()) / matrix;
       for (const std::int64_t rows : {1, 2, 4, 8, 16, 32}) {
         // One call is a pass over enough matrices to leave the caches.
-        const std::int64_t pass = std::min<std::int64_t>(matrices, (std::int64_t{200} << 20) / (matrix * 2));
+        const std::int64_t pass =
+            std::min<std::int64_t>(matrices, (std::int64_t{200} << 20) / (matrix * 2));
         const double bytes = static_cast<double>(pass * matrix) * 2;
         std::int64_t next = 0;
         Run(Text("gemv %ld x [%ld, %ld]", rows, n, k), Limit::kRead, bytes, [&, k = k, n = n] {
@@ -131,7 +132,8 @@ class Bench {
         Run(Text("gemm %ld x [%ld, %ld]", rows, n, k), Limit::kBf16,
             2.0 * static_cast<double>(rows * matrix), [&, n = n, k = k] {
               MatMul(*ctx_, View<const float, 2>(x_.data(), {rows, k}),
-                     Matrix{DType::kBF16, weights_.data(), n, k}, View<float, 2>(out_.data(), {rows, n}));
+                     Matrix{DType::kBF16, weights_.data(), n, k},
+                     View<float, 2>(out_.data(), {rows, n}));
             });
       }
     }
@@ -147,14 +149,17 @@ class Bench {
               std::int64_t head_dim, std::int64_t context, std::int64_t window) {
     const std::int64_t pages = (context + kPageTokens - 1) / kPageTokens;
     std::vector<std::int32_t> table(static_cast<std::size_t>(pages)), positions, sequences;
-    for (std::int64_t page = 0; page < pages; ++page) table[static_cast<std::size_t>(page)] = static_cast<std::int32_t>(page);
+    for (std::int64_t page = 0; page < pages; ++page)
+      table[static_cast<std::size_t>(page)] = static_cast<std::int32_t>(page);
     std::vector<KeyRange> visible;
     double keys = 0;
     for (std::int64_t row = 0; row < rows; ++row) {
       const auto position = static_cast<std::int32_t>(context - rows + row);
       positions.push_back(position);
       sequences.push_back(0);
-      visible.push_back({static_cast<std::int32_t>(std::max<std::int64_t>(0, position + 1 - window)), position + 1});
+      visible.push_back(
+          {static_cast<std::int32_t>(std::max<std::int64_t>(0, position + 1 - window)),
+           position + 1});
       keys += visible.back().end - visible.back().begin;
     }
     BatchPlan plan;
@@ -162,9 +167,11 @@ class Bench {
     plan.positions = positions;
     plan.sequences = sequences;
     plan.kinds[0] = {visible, table, pages, {}, {}};
-    const std::size_t elements = static_cast<std::size_t>(pages * kv_heads * kPageTokens * head_dim);
+    const std::size_t elements =
+        static_cast<std::size_t>(pages * kv_heads * kPageTokens * head_dim);
     if (2 * elements > weights_.size()) return;
-    const KvLayer cache{DType::kBF16, weights_.data(), weights_.data() + elements, kv_heads, head_dim};
+    const KvLayer cache{DType::kBF16, weights_.data(), weights_.data() + elements, kv_heads,
+                        head_dim};
     const View<const float, 3> q(x_.data(), {rows, heads, head_dim});
     const View<float, 3> out(out_.data(), {rows, heads, head_dim});
     Run(name, Limit::kF32, 4.0 * static_cast<double>(heads * head_dim) * keys,
@@ -193,14 +200,18 @@ class Bench {
       const double hidden_count = static_cast<double>(rows) * 1536;
       Run(Text("gelu_mul %ld x 12288", rows), Limit::kNone, wide_count,
           [&] { GeluMul(*ctx_, wide, wide, wide_out); });
-      Run(Text("rms_norm %ld x 1536", rows), Limit::kNone, hidden_count,
-          [&] { RmsNorm(*ctx_, hidden, {w.data(), 1536}, 1e-6f, hidden_out); });
-      Run(Text("add_norm %ld x 1536", rows), Limit::kNone, hidden_count,
-          [&] { AddNorm(*ctx_, hidden, {w.data(), 1536}, 1e-6f, 0.5f, hidden_out); });
+      Run(Text("rms_norm %ld x 1536", rows), Limit::kNone, hidden_count, [&] {
+        RmsNorm(*ctx_, hidden, {w.data(), 1536}, 1e-6f, hidden_out);
+      });
+      Run(Text("add_norm %ld x 1536", rows), Limit::kNone, hidden_count, [&] {
+        AddNorm(*ctx_, hidden, {w.data(), 1536}, 1e-6f, 0.5f, hidden_out);
+      });
       const View<float, 3> heads(out_.data(), {rows, 8, 512});
       const View<const float, 2> turn(x_.data(), {rows, 256});
       Run(Text("norm_rope %ld x 8 x 512", rows), Limit::kNone, static_cast<double>(rows) * 4096,
-          [&] { NormRope(*ctx_, heads, {w.data(), 512}, 1e-6f, turn, turn); });
+          [&] {
+            NormRope(*ctx_, heads, {w.data(), 512}, 1e-6f, turn, turn);
+          });
     }
     const View<float, 2> logits(out_.data(), {1, 262144});
     Run("soft_cap 262144", Limit::kNone, 262144, [&] { SoftCap(*ctx_, 30.0f, logits); });
@@ -224,8 +235,9 @@ class Bench {
     double rate = 0;
     const double start = Now(CLOCK_MONOTONIC);
     const double seconds = Seconds([&] { rate = MeasureWall(limit); });
-    return options_.cpu_clock && limit != Limit::kNone ? rate * (Now(CLOCK_MONOTONIC) - start) / seconds
-                                                       : rate;
+    return options_.cpu_clock && limit != Limit::kNone
+               ? rate * (Now(CLOCK_MONOTONIC) - start) / seconds
+               : rate;
   }
 
   double MeasureWall(Limit limit) {

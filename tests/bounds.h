@@ -1,5 +1,5 @@
-// Bounds on the difference between a kernel and the plain (double) definition, each derived from sizes
-// and from the magnitudes that entered, never chosen by feel.
+// Bounds on the difference between a kernel and the plain (double) definition, each derived from
+// sizes and from the magnitudes that entered, never chosen by feel.
 #pragma once
 
 #include <cmath>
@@ -11,26 +11,26 @@ namespace culet {
 inline constexpr double kF32Roundoff = 0x1p-24;
 inline constexpr double kBf16Roundoff = 0x1p-8;
 
-// Longest chain of roundings through which one product passes in Σ_k. The narrowest vector level has
-// 8 lanes (AVX2), each adding k/8 products one after the other, then log2(8) additions join lanes, and
-// k/768 joins blocks of k. vdpbf16ps: 16 lanes with two roundings a step, again k/8. Plain sums in
-// double and rounds once.
+// Longest chain of roundings through which one product passes in Σ_k. The narrowest vector level
+// has 8 lanes (AVX2), each adding k/8 products one after the other, then log2(8) additions join
+// lanes, and k/768 joins blocks of k. vdpbf16ps: 16 lanes with two roundings a step, again k/8.
+// Plain sums in double and rounds once.
 inline double DotDepth(std::int64_t k) {
   return static_cast<double>(k) / 8 + 3 + static_cast<double>(k) / 768 + 2;
 }
 
-// |computed − exact| ≤ depth·u·Σ|x·w|, to first order; the 1.01 covers the higher ones for depth < 10^5.
-// vdpbf16ps takes subnormal inputs and results as zero: at most 2^−126 a product for a flushed
-// result, and 2^−126 times the other factor for a flushed input.
+// |computed − exact| ≤ depth·u·Σ|x·w|, to first order; the 1.01 covers the higher ones for depth <
+// 10^5. vdpbf16ps takes subnormal inputs and results as zero: at most 2^−126 a product for a
+// flushed result, and 2^−126 times the other factor for a flushed input.
 inline double DotBound(std::int64_t k, double sum_abs, double max_abs = 1) {
   return 1.01 * DotDepth(k) * kF32Roundoff * sum_abs +
          2 * static_cast<double>(k) * 0x1p-126 * (1 + max_abs);
 }
 
-// Attention over `keys` keys. With every score off by at most δ and every exponential by a relative ε,
-// a weight e^(s−m)/Σ moves by a factor within e^(±2δ)(1 ± 2ε). ε: 2 units of the vector exponential,
-// the rounding of s − m (|s − m| ≤ 104 where e^(s−m) is not 0: 104 u). The sum over V runs through 256
-// additions in a block and three roundings a block that follows.
+// Attention over `keys` keys. With every score off by at most δ and every exponential by a relative
+// ε, a weight e^(s−m)/Σ moves by a factor within e^(±2δ)(1 ± 2ε). ε: 2 units of the vector
+// exponential, the rounding of s − m (|s − m| ≤ 104 where e^(s−m) is not 0: 104 u). The sum over V
+// runs through 256 additions in a block and three roundings a block that follows.
 inline double AttentionBound(std::int64_t keys, std::int64_t head_dim, double max_abs_score_sum,
                              double max_abs_v) {
   const double delta = DotBound(head_dim, max_abs_score_sum);

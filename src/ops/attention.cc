@@ -1,5 +1,5 @@
-// Attention and appending to the cache: checks, tiles of queries, and work over threads. The sums are
-// in the kernels (ops/cpu/kernels.h): partial states of 256-key blocks, joined in rising order.
+// Attention and appending to the cache: checks, tiles of queries, and work over threads. The sums
+// are in the kernels (ops/cpu/kernels.h): partial states of 256-key blocks, joined in rising order.
 #include "ops/attention.h"
 
 #include <algorithm>
@@ -38,8 +38,8 @@ std::size_t FloatBytes(std::int64_t count) {
   return AlignUp(static_cast<std::size_t>(count) * sizeof(float));
 }
 
-Layout MakeLayout(std::int64_t rows, std::int64_t heads, std::int64_t group,
-                  std::int64_t head_dim, int threads) {
+Layout MakeLayout(std::int64_t rows, std::int64_t heads, std::int64_t group, std::int64_t head_dim,
+                  int threads) {
   const std::int64_t stride = RoundUp(head_dim, 16);
   const std::int64_t queries = std::min(TileRows(group), rows) * group;
   Layout layout{};
@@ -51,8 +51,8 @@ Layout MakeLayout(std::int64_t rows, std::int64_t heads, std::int64_t group,
   layout.states = FloatBytes(rows + 1);
   layout.areas = layout.states + FloatBytes(rows * heads * 2);
   layout.partials = layout.areas + layout.area_bytes * static_cast<std::size_t>(threads);
-  layout.bytes = layout.partials +
-                 layout.partial_bytes * static_cast<std::size_t>(threads * kWaveItems);
+  layout.bytes =
+      layout.partials + layout.partial_bytes * static_cast<std::size_t>(threads * kWaveItems);
   return layout;
 }
 
@@ -185,9 +185,9 @@ void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& 
     if (!seen[page]) continue;
     const std::int64_t id = table[block_begin / kPageTokens + page];
     CULET_DCHECK(id >= 0);
-    const std::size_t offset = static_cast<std::size_t>(
-                                   (id * job.cache.kv_heads + tile.kv_head) * kPageTokens) *
-                               static_cast<std::size_t>(head_dim) * DTypeBytes(job.cache.dtype);
+    const std::size_t offset =
+        static_cast<std::size_t>((id * job.cache.kv_heads + tile.kv_head) * kPageTokens) *
+        static_cast<std::size_t>(head_dim) * DTypeBytes(job.cache.dtype);
     args.k_page[page] = static_cast<const std::byte*>(job.cache.k) + offset;
     args.v_page[page] = static_cast<const std::byte*>(job.cache.v) + offset;
   }
@@ -264,28 +264,28 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
   }
 }
 
-// Few tiles: the blocks of a tile go to all threads, a wave at a time, and are joined between waves.
+// Few tiles: the blocks of a tile go to all threads, a wave at a time, and are joined between
+// waves.
 void RunSplitTiles(const Job& job, std::int64_t tiles) {
   const int threads = job.ctx.pool().threads();
   const std::int64_t wave = threads * kWaveItems;
   const auto partial_at = [&](std::int64_t item) {
-    return PartialAt(
-        job.scratch + job.layout.partials + job.layout.partial_bytes * static_cast<std::size_t>(item),
-        job.tile_queries);
+    return PartialAt(job.scratch + job.layout.partials +
+                         job.layout.partial_bytes * static_cast<std::size_t>(item),
+                     job.tile_queries);
   };
   for (std::int64_t index = 0; index < tiles; ++index) {
     const Tile tile = TileAt(job, index);
     Begin(job, tile);
     for (std::int64_t first = tile.first_block; first < tile.end_block; first += wave) {
       const std::int64_t count = std::min(wave, tile.end_block - first);
-      job.ctx.pool().ParallelFor(
-          count, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
-            const Area area = AreaAt(job, thread);
-            PackQueries(job, tile, area.q);
-            for (std::int64_t item = begin; item < end; ++item) {
-              RunBlock(job, tile, first + item, area, partial_at(item));
-            }
-          });
+      job.ctx.pool().ParallelFor(count, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+        const Area area = AreaAt(job, thread);
+        PackQueries(job, tile, area.q);
+        for (std::int64_t item = begin; item < end; ++item) {
+          RunBlock(job, tile, first + item, area, partial_at(item));
+        }
+      });
       for (std::int64_t item = 0; item < count; ++item) Join(job, tile, partial_at(item));
     }
     End(job, tile);
@@ -357,9 +357,17 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
   }
 
   const std::int64_t group = heads / cache.kv_heads;
-  Job job{ctx,   q, cache, plan, kind, out, group, RoundUp(cache.head_dim, 16),
+  Job job{ctx,
+          q,
+          cache,
+          plan,
+          kind,
+          out,
+          group,
+          RoundUp(cache.head_dim, 16),
           std::min(TileRows(group), rows) * group,
-          MakeLayout(rows, heads, group, cache.head_dim, ctx.pool().threads()), nullptr};
+          MakeLayout(rows, heads, group, cache.head_dim, ctx.pool().threads()),
+          nullptr};
   job.scratch = ctx.Scratch(job.layout.bytes);
   auto* tiles = reinterpret_cast<std::int32_t*>(job.scratch + job.layout.tiles);
   std::int64_t count = 0;

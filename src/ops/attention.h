@@ -1,14 +1,15 @@
 // Attention of a batch over the paged KV cache, and appending to that cache.
 // Source: transformers Gemma4TextAttention.
 //
-//   out[r,h] = Σ_s p(r,h,s) · V[s, h div (heads/kv_heads)]      s over visible(r) of the layer's kind
-//   p(r,h,·) = softmax( q[r,h] · K[s, h div (heads/kv_heads)] )  no 1/√head_dim: q and k are normed
+//   out[r,h] = Σ_s p(r,h,s) · V[s, h div (heads/kv_heads)]      s over visible(r) of the kind
+//
+//   p(r,h,·) = softmax( q[r,h] · K[s, h div (heads/kv_heads)] )  no 1/√head_dim: both are normed
 //
 //   q, out  [rows, heads, head_dim] f32        pages  [kv_heads, kPageTokens, head_dim] f32 or bf16
 //
-// Keys are summed in blocks at absolute positions (multiples of 256), partial results merged in rising
-// order: a row's result does not depend, bit for bit, on the other rows, on chunking or on threads.
-// q stays f32; K and V widen to f32.
+// Keys are summed in blocks at absolute positions (multiples of 256), partial results merged in
+// rising order: a row's result does not depend, bit for bit, on the other rows, on chunking or on
+// threads. q stays f32; K and V widen to f32.
 #pragma once
 
 #include "ops/context.h"

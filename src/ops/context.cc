@@ -43,10 +43,11 @@ CpuLevel ChosenLevel() {
   if (forced == nullptr || *forced == '\0') return AvailableLevels().back();
   const std::optional<CpuLevel> level = CpuLevelFromName(forced);
   if (!level) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "CULET_CPU is \"" + std::string(forced) +
-                    "\"; culet knows plain, avx2, avx512, avx512bf16 and amx, and this machine has " +
-                    LevelList() + ".");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "CULET_CPU is \"" + std::string(forced) +
+            "\"; culet knows plain, avx2, avx512, avx512bf16 and amx, and this machine has " +
+            LevelList() + ".");
   }
   return Checked(*level, "CULET_CPU");
 }

@@ -40,8 +40,9 @@ class Context {
   std::size_t scratch_bytes_ = 0;
 };
 
-// The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level that
-// the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it has.
+// The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level
+// that the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it
+// has.
 CpuLevel ChosenLevel();
 
 // Levels that this machine can run, from plain upwards.

@@ -1,7 +1,7 @@
 // What the machine can do at most right now: the limits that speeds are compared with.
 //
-// Machines are shared, and what a core gets swings within minutes: measure before, between and after
-// the runs that are compared, and report the pair. Each call takes about `seconds`.
+// Machines are shared, and what a core gets swings within minutes: measure before, between and
+// after the runs that are compared, and report the pair. Each call takes about `seconds`.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,17 @@
 
 namespace culet {
 
-// GB/s (10^9) at which all threads together read `buffer` as weights are read: each its own contiguous
-// share, forward, in four streams, with the widest loads of this machine. `buffer` must be far larger
-// than the caches and its pages present, or it measures something else. A model's mapped weights serve.
+// GB/s (10^9) at which all threads together read `buffer` as weights are read: each its own
+// contiguous share, forward, in four streams, with the widest loads of this machine. `buffer` must
+// be far larger than the caches and its pages present, or it measures something else. A model's
+// mapped weights serve.
 double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds);
 
 // The same over a buffer of its own, which is touched first and given back after.
 double MeasureReadGbS(ThreadPool& pool, std::size_t buffer_bytes, double seconds);
 
-// 10^9 floating-point operations a second (a multiply-add counts two) of the best instruction that the
-// context's level has for weights of `dtype`, all threads, operands in registers. About 0.1 s.
+// 10^9 floating-point operations a second (a multiply-add counts two) of the best instruction that
+// the context's level has for weights of `dtype`, all threads, operands in registers. About 0.1 s.
 double MeasurePeakGflops(Context& ctx, DType dtype);
 
 }  // namespace culet

@@ -47,10 +47,9 @@ void Pack(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& 
     kernel.pack(x.data(), x.stride(0), rows, k, 0, rows, operand);
     return;
   }
-  ctx.pool().ParallelFor(rows, kernel.pack_rows,
-                         [&](std::int64_t begin, std::int64_t end, int) {
-                           kernel.pack(x.data(), x.stride(0), rows, k, begin, end, operand);
-                         });
+  ctx.pool().ParallelFor(rows, kernel.pack_rows, [&](std::int64_t begin, std::int64_t end, int) {
+    kernel.pack(x.data(), x.stride(0), rows, k, begin, end, operand);
+  });
 }
 
 // All targets whose kernels read the operand that `kernel` packs: one conversion, one barrier.
@@ -112,8 +111,8 @@ void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2
 
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
   // The widest operand is f32; kernels pad rows to tiles of 2 to 8 and columns to at most 64.
-  return static_cast<std::size_t>(rows + 7) *
-         static_cast<std::size_t>(RoundUp(max_cols, 64)) * sizeof(float);
+  return static_cast<std::size_t>(rows + 7) * static_cast<std::size_t>(RoundUp(max_cols, 64)) *
+         sizeof(float);
 }
 
 }  // namespace culet

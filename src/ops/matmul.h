@@ -2,11 +2,11 @@
 //
 //   out[r, n] = Σ_k x[r, k] · W[n, k]          x [rows, k] f32,  W [n, k],  out [rows, n] f32
 //
-// Precision (docs/precision.md): for bf16 weights and sums of more than kExactCols addends x is rounded
-// to bf16 (nearest, ties to even) first, on every level; products and sums are f32 (the plain kernel
-// sums in double). Shorter sums, and f32 and f16 weights, keep x in f32.
-// A row's result does not depend on the other rows of the call: bit for bit the same for 1 row and for
-// 512, for any number of threads.
+// Precision (docs/precision.md): for bf16 weights and sums of more than kExactCols addends x is
+// rounded to bf16 (nearest, ties to even) first, on every level; products and sums are f32 (the
+// plain kernel sums in double). Shorter sums, and f32 and f16 weights, keep x in f32. A row's
+// result does not depend on the other rows of the call: bit for bit the same for 1 row and for 512,
+// for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@
 
 namespace culet {
 
-// Rounding x pays where the multiply-add units bind, and averages out over long sums. Short sums are a
-// small part of the work of real models, and all of a small model's, whose every rounding shows: on
-// the tiny bf16 goldens the largest error fell from up to 2 times that of the reference's own bf16
-// run to under a half of it.
+// Rounding x pays where the multiply-add units bind, and averages out over long sums. Short sums
+// are a small part of the work of real models, and all of a small model's, whose every rounding
+// shows: on the tiny bf16 goldens the largest error fell from up to 2 times that of the reference's
+// own bf16 run to under a half of it.
 inline constexpr std::int64_t kExactCols = 512;
 
 // Throws Error(kInternal) where shapes do not fit. Threads: splits over n. Allocates nothing once

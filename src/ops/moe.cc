@@ -94,8 +94,8 @@ void RouteTopK(Context& ctx, View<const float, 2> logits, std::span<const float>
 }
 
 void Experts(Context& ctx, View<const float, 2> z, const Matrix& gate_up, const Matrix& down,
-             std::int64_t experts, View<const std::int32_t, 2> expert,
-             View<const float, 2> weight, View<float, 2> out) {
+             std::int64_t experts, View<const std::int32_t, 2> expert, View<const float, 2> weight,
+             View<float, 2> out) {
   const std::int64_t rows = z.extent(0);
   const std::int64_t hidden = z.extent(1);
   const std::int64_t k = expert.extent(1);

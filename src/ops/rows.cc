@@ -31,9 +31,9 @@ void CheckSame(const char* op, const char* a_name, const View<A, 2>& a, const ch
   CheckContiguous(op, b_name, b);
 }
 
-// body(row, first_col, cols) over a [rows, cols] array of independent elements. Few long rows are cut
-// into columns, so that one row uses all threads too; the cuts are multiples of every vector width,
-// so that an element is computed the same way however it is cut.
+// body(row, first_col, cols) over a [rows, cols] array of independent elements. Few long rows are
+// cut into columns, so that one row uses all threads too; the cuts are multiples of every vector
+// width, so that an element is computed the same way however it is cut.
 template <typename Body>
 void OverElements(Context& ctx, std::int64_t rows, std::int64_t cols, Body body) {
   constexpr std::int64_t kChunk = 1024;
@@ -57,9 +57,8 @@ void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
   if (out.extent(0) != static_cast<std::int64_t>(ids.size()) || first_col < 0 ||
       first_col + out.extent(1) > table.cols) {
     ThrowShape("Embed: " + std::to_string(ids.size()) + " ids, table [" +
-               std::to_string(table.rows) + ", " + std::to_string(table.cols) +
-               "] from column " + std::to_string(first_col) + " do not fit out " +
-               ShapeText(out));
+               std::to_string(table.rows) + ", " + std::to_string(table.cols) + "] from column " +
+               std::to_string(first_col) + " do not fit out " + ShapeText(out));
   }
   if (table.dtype != DType::kF32 && table.dtype != DType::kBF16 && table.dtype != DType::kF16) {
     ThrowShape("Embed: a table of " + std::string(DTypeName(table.dtype)) +
@@ -113,10 +112,10 @@ void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float ep
   CheckContiguous("NormRope", "x", x);
   const bool turn = cos.data() != nullptr;
   if (turn != (sin.data() != nullptr)) ThrowShape("NormRope: cos without sin, or sin without cos");
-  if (turn && (cos.extents() != sin.extents() || cos.extent(0) != rows ||
-               cos.extent(1) * 2 != head_dim)) {
-    ThrowShape("NormRope: cos " + ShapeText(cos) + " and sin " + ShapeText(sin) +
-               " do not fit x " + ShapeText(x) + "; they are [rows, head_dim / 2]");
+  if (turn &&
+      (cos.extents() != sin.extents() || cos.extent(0) != rows || cos.extent(1) * 2 != head_dim)) {
+    ThrowShape("NormRope: cos " + ShapeText(cos) + " and sin " + ShapeText(sin) + " do not fit x " +
+               ShapeText(x) + "; they are [rows, head_dim / 2]");
   }
   OverRows(ctx, rows, heads * head_dim, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
@@ -129,8 +128,7 @@ void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float ep
   });
 }
 
-void GeluMul(Context& ctx, View<const float, 2> gate, View<const float, 2> up,
-             View<float, 2> out) {
+void GeluMul(Context& ctx, View<const float, 2> gate, View<const float, 2> up, View<float, 2> out) {
   CheckSame("GeluMul", "gate", gate, "up", up);
   CheckSame("GeluMul", "gate", gate, "out", out);
   OverElements(ctx, gate.extent(0), gate.extent(1),
@@ -192,11 +190,10 @@ void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 
 void AddRows(Context& ctx, View<const float, 2> a, View<const float, 2> b, View<float, 2> out) {
   CheckSame("AddRows", "a", a, "b", b);
   CheckSame("AddRows", "a", a, "out", out);
-  OverElements(ctx, a.extent(0), a.extent(1),
-               [&](std::int64_t row, std::int64_t first, std::int64_t cols) {
-                 ctx.kernels().add(a.row(row) + first, b.row(row) + first, out.row(row) + first,
-                                   cols);
-               });
+  OverElements(
+      ctx, a.extent(0), a.extent(1), [&](std::int64_t row, std::int64_t first, std::int64_t cols) {
+        ctx.kernels().add(a.row(row) + first, b.row(row) + first, out.row(row) + first, cols);
+      });
 }
 
 void SoftCap(Context& ctx, float cap, View<float, 2> logits) {

@@ -22,17 +22,19 @@ void RmsNorm(Context& ctx, View<const float, 2> x, std::span<const float> w, flo
 void AddNorm(Context& ctx, View<const float, 2> branch, std::span<const float> w, float eps,
              float scale, View<float, 2> x);
 
-// Norm over the last dimension of each head, then rotary turn (w, cos and sin may be empty: no weight,
-// no turn). Half-split pairs: dimension j turns with j + head_dim/2.      x [rows, heads, head_dim], in place
+// Norm over the last dimension of each head, then rotary turn (w, cos and sin may be empty: no
+// weight, no turn). Half-split pairs: dimension j turns with j + head_dim/2.
+//   x [rows, heads, head_dim], in place
 void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float eps,
               View<const float, 2> cos, View<const float, 2> sin);
 
-// out = gelu_tanh(gate) ⊙ up       gelu(t) = t/2 · (1 + tanh(√(2/π)·(t + 0.044715·t³)))   out may be gate
+// out = gelu_tanh(gate) ⊙ up       gelu(t) = t/2 · (1 + tanh(√(2/π)·(t + 0.044715·t³)))
+// out may be gate
 void GeluMul(Context& ctx, View<const float, 2> gate, View<const float, 2> up, View<float, 2> out);
 
 // Per-layer embeddings (source: Gemma4TextModel.project_per_layer_inputs):
 //   token [rows, layers·width] (already scaled by √width) gets
-//   token = (token + norm(projected · projected_scale; w)) · 2^(−1/2),   norm over each layer's width
+//   token = (token + norm(projected · projected_scale; w)) · 2^(−1/2)     norm over `width`
 void PleCombine(Context& ctx, View<const float, 2> projected, float projected_scale,
                 std::span<const float> w, float eps, View<float, 2> token);
 
@@ -49,7 +51,8 @@ void AddRows(Context& ctx, View<const float, 2> a, View<const float, 2> b, View<
 // logits = cap · tanh(logits / cap), in place
 void SoftCap(Context& ctx, float cap, View<float, 2> logits);
 
-// cos, sin [rows, head_dim/2] of positions·frequency, the product in f32 (as the reference forms it).
+// cos, sin [rows, head_dim/2] of positions·frequency, the product in f32 (as the reference forms
+// it).
 void RopeTables(Context& ctx, std::span<const std::int32_t> positions,
                 std::span<const float> frequencies, View<float, 2> cos, View<float, 2> sin);
 

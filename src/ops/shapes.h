@@ -56,8 +56,8 @@ void OverRows(Context& ctx, std::int64_t rows, std::int64_t cols, Body body) {
     if (rows > 0) body(std::int64_t{0}, rows);
     return;
   }
-  ctx.pool().ParallelFor(
-      rows, 1, [&](std::int64_t begin, std::int64_t end, int) { body(begin, end); });
+  ctx.pool().ParallelFor(rows, 1,
+                         [&](std::int64_t begin, std::int64_t end, int) { body(begin, end); });
 }
 
 }  // namespace culet

@@ -1,5 +1,5 @@
-// The plain types that ops take: a weight, a layer's KV pages, and what a batch looks like this step.
-// Nothing here owns memory or knows of Gemma.
+// The plain types that ops take: a weight, a layer's KV pages, and what a batch looks like this
+// step. Nothing here owns memory or knows of Gemma.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,9 @@
 
 namespace culet {
 
-// A weight W [rows = outputs, cols = inputs], row-major and dense, in f32, bf16 or f16. It may lie in
-// a mapped file. Other formats (int8, int4) will come as further values of `dtype` with scales beside.
+// A weight W [rows = outputs, cols = inputs], row-major and dense, in f32, bf16 or f16. It may lie
+// in a mapped file. Other formats (int8, int4) will come as further values of `dtype` with scales
+// beside.
 struct Matrix {
   DType dtype = DType::kF32;
   const void* data = nullptr;
@@ -35,8 +36,8 @@ struct Matrix {
 // Tokens a KV page holds, for both kinds of layer. A power of two.
 inline constexpr std::int64_t kPageTokens = 64;
 
-// The pages of one layer that owns KV. Page p starts at element p·kv_heads·kPageTokens·head_dim and is
-// [kv_heads, kPageTokens, head_dim], in f32 or bf16; K and V have equal shapes.
+// The pages of one layer that owns KV. Page p starts at element p·kv_heads·kPageTokens·head_dim and
+// is [kv_heads, kPageTokens, head_dim], in f32 or bf16; K and V have equal shapes.
 struct KvLayer {
   DType dtype = DType::kF32;
   void* k = nullptr;
@@ -55,8 +56,8 @@ struct KeyRange {
 struct KindPlan {
   // Visible keys of each row [rows]. Every row sees at least itself.
   std::span<const KeyRange> visible;
-  // Page of each sequence's position: page_tables[sequence·table_stride + position / kPageTokens]; −1
-  // where the page was given back (never inside a visible range).
+  // Page of each sequence's position: page_tables[sequence·table_stride + position / kPageTokens];
+  // −1 where the page was given back (never inside a visible range).
   std::span<const std::int32_t> page_tables;
   std::int64_t table_stride = 0;
   // Rotary tables of each row, [rows, head_dim / 2]; cos 1 and sin 0 where a pair stands still.
@@ -69,7 +70,7 @@ struct BatchPlan {
   std::int64_t rows = 0;
   std::span<const std::int32_t> positions;  // [rows]
   std::span<const std::int32_t> sequences;  // [rows], index into the page tables
-  KindPlan kinds[2];                         // by kind of layer
+  KindPlan kinds[2];                        // by kind of layer
 
   const KindPlan& kind(int index) const { return kinds[index]; }
 };

@@ -42,8 +42,8 @@ struct Scene {
   }
   float At(const std::vector<std::byte>& bytes, std::int64_t sequence, std::int64_t position,
            std::int64_t head, std::int64_t i) const {
-    const std::int64_t page = tables[static_cast<std::size_t>(
-        sequence * table_stride + position / kPageTokens)];
+    const std::int64_t page =
+        tables[static_cast<std::size_t>(sequence * table_stride + position / kPageTokens)];
     const auto index = static_cast<std::size_t>(
         ((page * kv_heads + head) * kPageTokens + position % kPageTokens) * head_dim + i);
     if (dtype == DType::kF32) {
@@ -57,8 +57,8 @@ struct Scene {
   }
 };
 
-// Pages for `length` positions a sequence; those wholly before `kept_from` are given back. Slots that
-// nobody wrote hold NaN.
+// Pages for `length` positions a sequence; those wholly before `kept_from` are given back. Slots
+// that nobody wrote hold NaN.
 void MakeCache(Scene& scene, Random& random, std::int64_t length, std::int64_t kept_from) {
   scene.table_stride = (length + kPageTokens - 1) / kPageTokens + 1;
   std::vector<std::int32_t> free;
@@ -66,10 +66,11 @@ void MakeCache(Scene& scene, Random& random, std::int64_t length, std::int64_t k
     free.push_back(page);
   }
   for (std::size_t i = free.size(); i > 1; --i) {
-    std::swap(free[i - 1], free[static_cast<std::size_t>(random.Below(static_cast<std::int64_t>(i)))]);
+    std::swap(free[i - 1],
+              free[static_cast<std::size_t>(random.Below(static_cast<std::int64_t>(i)))]);
   }
-  const std::size_t elements = free.size() * static_cast<std::size_t>(
-                                                 scene.kv_heads * kPageTokens * scene.head_dim);
+  const std::size_t elements =
+      free.size() * static_cast<std::size_t>(scene.kv_heads * kPageTokens * scene.head_dim);
   scene.k_bytes.assign(elements * DTypeBytes(scene.dtype), std::byte{0xff});  // NaN in both formats
   scene.v_bytes = scene.k_bytes;
   scene.tables.assign(static_cast<std::size_t>(scene.sequences * scene.table_stride), kNoPage);
@@ -144,7 +145,8 @@ void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std:
           max_v = std::max(max_v, std::fabs(v));
         }
         ASSERT_NEAR(out[static_cast<std::size_t>((r * scene.heads + h) * scene.head_dim + i)],
-                    value, AttentionBound(range.end - range.begin, scene.head_dim, score_abs, max_v))
+                    value,
+                    AttentionBound(range.end - range.begin, scene.head_dim, score_abs, max_v))
             << what << ": row " << r << " head " << h << " dim " << i << " keys [" << range.begin
             << ", " << range.end << "), seed " << TestSeed();
       }
@@ -154,7 +156,8 @@ void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std:
 
 // A random batch: runs of rows of several sequences, windows, pages given back.
 Scene RandomScene(Context& ctx, Random& random) {
-  static constexpr std::int64_t kHeads[][2] = {{1, 1}, {8, 1}, {4, 2}, {6, 2}, {8, 8}, {16, 2}, {3, 1}};
+  static constexpr std::int64_t kHeads[][2] = {{1, 1}, {8, 1},  {4, 2}, {6, 2},
+                                               {8, 8}, {16, 2}, {3, 1}};
   static constexpr std::int64_t kDims[] = {2, 6, 8, 12, 16, 20, 24, 32, 34, 40, 48, 64, 128, 256};
   Scene scene;
   const auto& heads = kHeads[random.Below(7)];
@@ -174,8 +177,7 @@ Scene RandomScene(Context& ctx, Random& random) {
   const std::int64_t total = scene.sequences * rows_each;
   for (std::int64_t i = 0; i < total; ++i) {
     const std::int64_t s = interleave ? i % scene.sequences : i / rows_each;
-    const std::int64_t p =
-        length - rows_each + (interleave ? i / scene.sequences : i % rows_each);
+    const std::int64_t p = length - rows_each + (interleave ? i / scene.sequences : i % rows_each);
     scene.sequence_of.push_back(static_cast<std::int32_t>(s));
     scene.positions.push_back(static_cast<std::int32_t>(p));
     scene.visible.push_back({static_cast<std::int32_t>(std::max<std::int64_t>(0, p - window + 1)),
@@ -228,7 +230,8 @@ TEST_P(AttentionTest, ARowAloneEqualsItselfInAnyBatchBitForBitOnOneAndTwoThreads
       alone_two.insert(alone_two.end(), out_two.begin(), out_two.end());
     }
     ASSERT_TRUE(SameBits(alone, together)) << "batch, scene " << index << ", seed " << TestSeed();
-    ASSERT_TRUE(SameBits(alone_two, together)) << "split, scene " << index << ", seed " << TestSeed();
+    ASSERT_TRUE(SameBits(alone_two, together))
+        << "split, scene " << index << ", seed " << TestSeed();
   }
 }
 

@@ -30,8 +30,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
 
 TEST_P(ForcedLevel, HasEveryKernelOfTheTable) {
   const CpuKernels& kernels = KernelsOf(GetParam());
-  for (const MatMulKernel* kernel : {&kernels.matmul_f32, &kernels.matmul_bf16, &kernels.matmul_bf16_exact,
-                                     &kernels.matmul_f16}) {
+  for (const MatMulKernel* kernel : {&kernels.matmul_f32, &kernels.matmul_bf16,
+                                     &kernels.matmul_bf16_exact, &kernels.matmul_f16}) {
     EXPECT_NE(kernel->run, nullptr);
     EXPECT_NE(kernel->pack, nullptr);
     EXPECT_NE(kernel->operand_bytes, nullptr);

@@ -1,4 +1,5 @@
-// If this fails, every projection of the model is wrong, or a row's result depends on its neighbours.
+// If this fails, every projection of the model is wrong, or a row's result depends on its
+// neighbours.
 #include "ops/matmul.h"
 
 #include "bounds.h"
@@ -100,8 +101,8 @@ TEST_P(MatMulTest, OneRowEqualsItselfAmongManyBitForBitOnOneAndTwoThreads) {
         MatMul(ctx(), row, w.matrix(), View<float, 2>(alone.row(r), {1, n}));
       }
       for (Context* context : {&ctx(), &two_threads()}) {
-        for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 25, 30, 31,
-                                        33, 64, 100}) {
+        for (const std::int64_t rows :
+             {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 25, 30, 31, 33, 64, 100}) {
           Guarded together(rows, n);
           MatMul(*context, View<const float, 2>(x.data(), {rows, k}), w.matrix(), together.view());
           std::vector<float> expected = alone.Dense();
@@ -117,7 +118,8 @@ TEST_P(MatMulTest, OneRowEqualsItselfAmongManyBitForBitOnOneAndTwoThreads) {
 
 TEST_P(MatMulTest, ManyTargetsEqualOneByOneBitForBitAlsoOfMixedFormats) {
   Random random(5);
-  for (const auto& [rows, k] : {std::pair<std::int64_t, std::int64_t>{1, 100}, {30, 100}, {1, 700}, {30, 700}}) {
+  for (const auto& [rows, k] :
+       {std::pair<std::int64_t, std::int64_t>{1, 100}, {30, 100}, {1, 700}, {30, 700}}) {
     const std::vector<float> x = RandomFloats(random, rows * k);
     const View<const float, 2> input(x.data(), {rows, k});
     const TestMatrix a(DType::kBF16, 70, k, RandomFloats(random, 70 * k));

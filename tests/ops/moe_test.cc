@@ -15,8 +15,8 @@ class MoeTest : public OnEveryLevel {};
 CULET_ON_EVERY_LEVEL(MoeTest);
 
 TEST_P(MoeTest, RouteTakesTheLargestLowerIndexFirstAndScalesAfterRenormalising) {
-  const std::vector<float> logits = {1, 3, 3, -2, 2,   //
-                                     0, 0, 0, 0, 0};
+  const std::vector<float> logits = {1, 3, 3, -2, 2,  //
+                                     0, 0, 0, 0,  0};
   const std::vector<float> scale = {0.5f, 2, 1, 3, 4};
   std::vector<std::int32_t> expert(6);
   std::vector<float> weight(6);
@@ -37,8 +37,8 @@ struct Layer {
 
 TEST_P(MoeTest, ExpertsEqualTheFormulaAndARowAloneEqualsItselfInABatchBitForBit) {
   Random random(21);
-  for (const Layer& layer : {Layer{1, 8, 4}, Layer{4, 16, 12}, Layer{7, 33, 20}, Layer{8, 64, 48},
-                             Layer{2, 520, 513}}) {
+  for (const Layer& layer :
+       {Layer{1, 8, 4}, Layer{4, 16, 12}, Layer{7, 33, 20}, Layer{8, 64, 48}, Layer{2, 520, 513}}) {
     for (const std::int64_t k : {std::int64_t{1}, std::min<std::int64_t>(3, layer.experts)}) {
       for (const DType dtype : {DType::kF32, DType::kBF16}) {
         const std::int64_t rows = layer.hidden > 100 ? 14 : 45;
@@ -66,7 +66,8 @@ TEST_P(MoeTest, ExpertsEqualTheFormulaAndARowAloneEqualsItselfInABatchBitForBit)
         Guarded alone(rows, hidden);
         for (std::int64_t r = 0; r < rows; ++r) {
           Experts(ctx(), View<const float, 2>(z.data() + r * hidden, {1, hidden}), gate_up.matrix(),
-                  down.matrix(), experts, View<const std::int32_t, 2>(expert.data() + r * k, {1, k}),
+                  down.matrix(), experts,
+                  View<const std::int32_t, 2>(expert.data() + r * k, {1, k}),
                   View<const float, 2>(weight.data() + r * k, {1, k}),
                   View<float, 2>(alone.row(r), {1, hidden}));
         }
@@ -85,8 +86,11 @@ TEST_P(MoeTest, ExpertsEqualTheFormulaAndARowAloneEqualsItselfInABatchBitForBit)
               for (std::int64_t i = 0; i < hidden; ++i) {
                 const float value = z[static_cast<std::size_t>(r * hidden + i)];
                 const double x = round_z ? RoundToBf16(value) : value;
-                const double g = x * gate_up.widened()[static_cast<std::size_t>((e * 2 * width + u) * hidden + i)];
-                const double v = x * gate_up.widened()[static_cast<std::size_t>((e * 2 * width + width + u) * hidden + i)];
+                const double g =
+                    x *
+                    gate_up.widened()[static_cast<std::size_t>((e * 2 * width + u) * hidden + i)];
+                const double v = x * gate_up.widened()[static_cast<std::size_t>(
+                                         (e * 2 * width + width + u) * hidden + i)];
                 gate += g, up += v;
                 gate_abs += std::fabs(g), up_abs += std::fabs(v);
               }
@@ -95,9 +99,11 @@ TEST_P(MoeTest, ExpertsEqualTheFormulaAndARowAloneEqualsItselfInABatchBitForBit)
               // |gelu'| ≤ 1.13; the rounding of the operand of `down` may fall either way.
               const double middle_bound = 1.13 * DotBound(hidden, gate_abs) * std::fabs(up) +
                                           DotBound(hidden, up_abs) * std::fabs(gate) +
-                                          (600 * kF32Roundoff + operand) * std::fabs(middle) + 1e-30;
+                                          (600 * kF32Roundoff + operand) * std::fabs(middle) +
+                                          1e-30;
               for (std::int64_t i = 0; i < hidden; ++i) {
-                const double w = down.widened()[static_cast<std::size_t>((e * hidden + i) * width + u)];
+                const double w =
+                    down.widened()[static_cast<std::size_t>((e * hidden + i) * width + u)];
                 sum[static_cast<std::size_t>(i)] += share * middle * w;
                 bound[static_cast<std::size_t>(i)] +=
                     std::fabs(share * w) * middle_bound +
@@ -106,7 +112,8 @@ TEST_P(MoeTest, ExpertsEqualTheFormulaAndARowAloneEqualsItselfInABatchBitForBit)
             }
           }
           for (std::int64_t i = 0; i < hidden; ++i) {
-            ASSERT_NEAR(out.row(r)[i], sum[static_cast<std::size_t>(i)], bound[static_cast<std::size_t>(i)])
+            ASSERT_NEAR(out.row(r)[i], sum[static_cast<std::size_t>(i)],
+                        bound[static_cast<std::size_t>(i)])
                 << "row " << r << " of " << hidden << ", " << experts << " experts";
           }
         }
@@ -139,7 +146,8 @@ TEST(Moe, AnExpertThatIsNotThereIsNamed) {
   std::vector<float> out(4);
   try {
     Experts(ctx, View<const float, 2>(z.data(), {1, 4}), Matrix{DType::kF32, gate_up.data(), 12, 4},
-            Matrix{DType::kF32, down.data(), 8, 3}, 2, View<const std::int32_t, 2>(expert.data(), {1, 1}),
+            Matrix{DType::kF32, down.data(), 8, 3}, 2,
+            View<const std::int32_t, 2>(expert.data(), {1, 1}),
             View<const float, 2>(weight.data(), {1, 1}), View<float, 2>(out.data(), {1, 4}));
     FAIL() << "no error";
   } catch (const Error& error) {

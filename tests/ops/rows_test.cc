@@ -32,7 +32,8 @@ TEST_P(RowsTest, EmbedScalesTheColumnsAsked) {
       Embed(ctx(), table.matrix(), ids, 3, 1.7f, out.view());
       for (std::int64_t r = 0; r < 4; ++r) {
         for (std::int64_t i = 0; i < n; ++i) {
-          const auto index = static_cast<std::size_t>(ids[static_cast<std::size_t>(r)] * (n + 4) + 3 + i);
+          const auto index =
+              static_cast<std::size_t>(ids[static_cast<std::size_t>(r)] * (n + 4) + 3 + i);
           ASSERT_EQ(out.row(r)[i], table.widened()[index] * 1.7f);
         }
       }
@@ -53,7 +54,8 @@ TEST_P(RowsTest, EmbedWidensEveryHalfPrecisionValueExactly) {
       if (std::isnan(expected)) {
         ASSERT_TRUE(std::isnan(out[i]));
       } else {
-        ASSERT_EQ(std::bit_cast<std::uint32_t>(out[i]), std::bit_cast<std::uint32_t>(expected)) << i;
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(out[i]), std::bit_cast<std::uint32_t>(expected))
+            << i;
       }
     }
   }
@@ -62,13 +64,15 @@ TEST_P(RowsTest, EmbedWidensEveryHalfPrecisionValueExactly) {
 TEST_P(RowsTest, RmsNormEqualsTheFormulaWithAndWithoutWeight) {
   Random random(2);
   for (const std::int64_t n : kSizes) {
-    for (const Values values : {Values::kOrdinary, Values::kTiny, Values::kHuge, Values::kOutlier}) {
+    for (const Values values :
+         {Values::kOrdinary, Values::kTiny, Values::kHuge, Values::kOutlier}) {
       const std::vector<float> x = RandomFloats(random, 3 * n, values);
       const std::vector<float> w = RandomFloats(random, n);
       for (const bool weighted : {true, false}) {
         Guarded in(3, n), out(3, n);
         in.Set(x);
-        const std::span<const float> weight = weighted ? std::span<const float>(w) : std::span<const float>();
+        const std::span<const float> weight =
+            weighted ? std::span<const float>(w) : std::span<const float>();
         RmsNorm(ctx(), in.view(), weight, kEps, out.view());
         RmsNorm(ctx(), in.view(), weight, kEps, in.view());  // in place
         EXPECT_TRUE(SameBits(in.Dense(), out.Dense()));
@@ -77,8 +81,7 @@ TEST_P(RowsTest, RmsNormEqualsTheFormulaWithAndWithoutWeight) {
           for (std::int64_t i = 0; i < n; ++i) {
             const double expected = x[static_cast<std::size_t>(r * n + i)] / rms *
                                     (weighted ? w[static_cast<std::size_t>(i)] : 1.0f);
-            ASSERT_NEAR(out.row(r)[i], expected,
-                        NormRelativeBound(n) * std::fabs(expected) + 1e-37)
+            ASSERT_NEAR(out.row(r)[i], expected, NormRelativeBound(n) * std::fabs(expected) + 1e-37)
                 << "n " << n << " i " << i;
           }
         }
@@ -163,12 +166,13 @@ TEST_P(RowsTest, NormRopeTurnsEachHeadInHalfSplitPairs) {
         const float* head = x.data() + (r * heads + h) * head_dim;
         const double rms = Rms(head, head_dim);
         for (std::int64_t j = 0; j < head_dim / 2; ++j) {
-          const float angle =
-              static_cast<float>(positions[static_cast<std::size_t>(r)]) * frequencies[static_cast<std::size_t>(j)];
+          const float angle = static_cast<float>(positions[static_cast<std::size_t>(r)]) *
+                              frequencies[static_cast<std::size_t>(j)];
           const double c = std::cos(static_cast<double>(angle));
           const double s = std::sin(static_cast<double>(angle));
           const double low = head[j] / rms * w[static_cast<std::size_t>(j)];
-          const double high = head[j + head_dim / 2] / rms * w[static_cast<std::size_t>(j + head_dim / 2)];
+          const double high =
+              head[j + head_dim / 2] / rms * w[static_cast<std::size_t>(j + head_dim / 2)];
           const double bound = NormRelativeBound(head_dim) * (std::fabs(low) + std::fabs(high)) +
                                Few(4, std::fabs(low) + std::fabs(high));
           ASSERT_NEAR(out.row(r)[h * head_dim + j], low * c - high * s, bound) << head_dim;
@@ -183,7 +187,8 @@ TEST_P(RowsTest, NormRopeWithoutWeightOrTurnOnlyNorms) {
   Random random(6);
   std::vector<float> x = RandomFloats(random, 2 * 3 * 20);
   std::vector<float> expected = x;
-  RmsNorm(ctx(), View<const float, 2>(x.data(), {6, 20}), {}, kEps, View<float, 2>(expected.data(), {6, 20}));
+  RmsNorm(ctx(), View<const float, 2>(x.data(), {6, 20}), {}, kEps,
+          View<float, 2>(expected.data(), {6, 20}));
   NormRope(ctx(), View<float, 3>(x.data(), {2, 3, 20}), {}, kEps, {}, {});
   EXPECT_TRUE(SameBits(x, expected));
 }
@@ -191,7 +196,8 @@ TEST_P(RowsTest, NormRopeWithoutWeightOrTurnOnlyNorms) {
 TEST_P(RowsTest, GeluMulEqualsTheFormulaOverTheWholeRange) {
   std::vector<float> gate;
   for (float t = -40; t <= 40; t += 0.0137f) gate.push_back(t);
-  for (const float t : {0.0f, -0.0f, 1e-30f, -1e-30f, 1e10f, -1e10f, 2e38f, -2e38f}) gate.push_back(t);
+  for (const float t : {0.0f, -0.0f, 1e-30f, -1e-30f, 1e10f, -1e10f, 2e38f, -2e38f})
+    gate.push_back(t);
   const auto n = static_cast<std::int64_t>(gate.size());
   const std::vector<float> up(gate.size(), 1.5f);
   std::vector<float> out(gate.size());
@@ -251,7 +257,8 @@ TEST_P(RowsTest, SimpleRowOpsEqualTheirFormulas) {
     const std::vector<float> b = RandomFloats(random, 3 * n);
     const std::vector<float> w = RandomFloats(random, n);
     Guarded sum(3, n), scaled(3, n), gathered(2, n);
-    AddRows(ctx(), View<const float, 2>(a.data(), {3, n}), View<const float, 2>(b.data(), {3, n}), sum.view());
+    AddRows(ctx(), View<const float, 2>(a.data(), {3, n}), View<const float, 2>(b.data(), {3, n}),
+            sum.view());
     scaled.Set(a);
     ScaleRows(ctx(), w, 0.3f, scaled.view());
     Guarded unweighted(3, n);
@@ -264,7 +271,8 @@ TEST_P(RowsTest, SimpleRowOpsEqualTheirFormulas) {
         const auto index = static_cast<std::size_t>(r * n + i);
         ASSERT_EQ(sum.row(r)[i], a[index] + b[index]);
         ASSERT_EQ(unweighted.row(r)[i], a[index] * 0.3f);
-        const double product = static_cast<double>(a[index]) * w[static_cast<std::size_t>(i)] * 0.3f;
+        const double product =
+            static_cast<double>(a[index]) * w[static_cast<std::size_t>(i)] * 0.3f;
         ASSERT_NEAR(scaled.row(r)[i], product, Few(3, std::fabs(product)));
       }
     }
@@ -296,7 +304,8 @@ TEST(Rows, AnIdOutsideOfTheTableIsNamed) {
   std::vector<float> out(5);
   const std::vector<std::int32_t> ids = {4};
   try {
-    Embed(ctx, Matrix{DType::kF32, table.data(), 4, 5}, ids, 0, 1, View<float, 2>(out.data(), {1, 5}));
+    Embed(ctx, Matrix{DType::kF32, table.data(), 4, 5}, ids, 0, 1,
+          View<float, 2>(out.data(), {1, 5}));
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("id 4 is not in a table of 4 rows"));

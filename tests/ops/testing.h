@@ -22,8 +22,11 @@ namespace culet {
 class Guarded {
  public:
   Guarded(std::int64_t rows, std::int64_t cols, std::int64_t gap = 3)
-      : rows_(rows), cols_(cols), stride_(cols + gap),
-        values_(static_cast<std::size_t>(rows * stride_ + 2 * kMargin), std::bit_cast<float>(kMark)) {}
+      : rows_(rows),
+        cols_(cols),
+        stride_(cols + gap),
+        values_(static_cast<std::size_t>(rows * stride_ + 2 * kMargin),
+                std::bit_cast<float>(kMark)) {}
   ~Guarded() { Check(); }
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
@@ -84,7 +87,7 @@ inline std::string LevelTestName(const testing::TestParamInfo<CpuLevel>& info) {
   return std::string(CpuLevelName(info.param));
 }
 
-#define CULET_ON_EVERY_LEVEL(suite)                                                       \
+#define CULET_ON_EVERY_LEVEL(suite) \
   INSTANTIATE_TEST_SUITE_P(Levels, suite, testing::ValuesIn(AvailableLevels()), LevelTestName)
 
 }  // namespace culet

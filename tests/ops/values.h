@@ -66,12 +66,13 @@ inline std::uint16_t F32ToF16(float value) {
   if (magnitude == 0) return sign;
   const int exponent = std::max(std::ilogb(magnitude), -14);
   const double steps = std::nearbyint(std::ldexp(magnitude, 10 - exponent));
-  const auto code = static_cast<std::uint32_t>(steps) +
-                    (static_cast<std::uint32_t>(exponent + 14) << 10);
+  const auto code =
+      static_cast<std::uint32_t>(steps) + (static_cast<std::uint32_t>(exponent + 14) << 10);
   return static_cast<std::uint16_t>(sign | code);
 }
 
-// A weight of any format that owns its bytes, which begin `misalign` elements past an aligned place.
+// A weight of any format that owns its bytes, which begin `misalign` elements past an aligned
+// place.
 class TestMatrix {
  public:
   TestMatrix(DType dtype, std::int64_t rows, std::int64_t cols, const std::vector<float>& values,

@@ -1,6 +1,6 @@
-// The table of CPU kernels. One table a level, filled upward from plain: a level that has no kernel of
-// its own for an op keeps the one below. Ops check shapes and split work over threads; kernels get
-// raw pointers that already fit, and neither allocate, throw nor know of threads.
+// The table of CPU kernels. One table a level, filled upward from plain: a level that has no kernel
+// of its own for an op keeps the one below. Ops check shapes and split work over threads; kernels
+// get raw pointers that already fit, and neither allocate, throw nor know of threads.
 //
 // To add a kernel: a file in ops/cpu/<level>/, a line in that level's Fill function (table.h).
 #pragma once
@@ -25,8 +25,9 @@ struct Kernel {
   }
 };
 
-// Product with one weight format. `pack` brings x [rows, k] into the form that `run` reads (its layout
-// is the kernel's own business and may depend on `rows`); weights that share `pack` share the operand.
+// Product with one weight format. `pack` brings x [rows, k] into the form that `run` reads (its
+// layout is the kernel's own business and may depend on `rows`); weights that share `pack` share
+// the operand.
 struct MatMulKernel {
   CpuLevel level = CpuLevel::kPlain;
   std::int64_t pack_rows = 1;  // `pack` takes shares that begin at multiples of this
@@ -47,10 +48,10 @@ inline constexpr std::int64_t kBlockPages = kBlockKeys / kPageTokens;
 struct AttentionBlockArgs {
   std::int64_t queries = 0;
   std::int64_t head_dim = 0;
-  std::int64_t stride = 0;  // of q and out, in elements: head_dim rounded up to 16
-  const float* q = nullptr;             // [queries, stride], zero beyond head_dim
-  const KeyRange* range = nullptr;      // [queries], within the block: 0 … kBlockKeys; may be empty
-  DType dtype = DType::kF32;            // of the pages
+  std::int64_t stride = 0;          // of q and out, in elements: head_dim rounded up to 16
+  const float* q = nullptr;         // [queries, stride], zero beyond head_dim
+  const KeyRange* range = nullptr;  // [queries], within the block: 0 … kBlockKeys; may be empty
+  DType dtype = DType::kF32;        // of the pages
   const void* k_page[kBlockPages] = {};  // [kPageTokens, head_dim] each; null where no query looks
   const void* v_page[kBlockPages] = {};
   float* scores = nullptr;  // scratch [queries, kBlockKeys]
@@ -92,12 +93,13 @@ struct CpuKernels {
   // out += weight · x
   Kernel<void(const float* x, float weight, float* out, std::int64_t n)> add_scaled;
 
-  // For machine_limits: reads `bytes` once in four forward streams and returns a number that depends
-  // on all of them; `steps` rounds of independent multiply-adds in registers, and how many a round is.
+  // For machine_limits: reads `bytes` once in four forward streams and returns a number that
+  // depends on all of them; `steps` rounds of independent multiply-adds in registers, and how many
+  // a round is.
   std::uint64_t (*read_stream)(const std::byte* data, std::size_t bytes) = nullptr;
   float (*peak_f32)(std::int64_t steps) = nullptr;
   float (*peak_bf16)(std::int64_t steps) = nullptr;
-  std::int64_t peak_f32_step = 0;   // multiply-adds a step
+  std::int64_t peak_f32_step = 0;  // multiply-adds a step
   std::int64_t peak_bf16_step = 0;
 };
 

@@ -10,9 +10,15 @@ namespace {
 class AttentionCase : public Case {
  public:
   AttentionCase(DType dtype, std::int64_t rows, std::int64_t context, std::int64_t window,
-                std::int64_t group, std::int64_t kv_heads, std::int64_t head_dim, std::uint64_t seed)
-      : dtype_(dtype), rows_(rows), heads_(group * kv_heads), kv_heads_(kv_heads),
-        head_dim_(head_dim), random_(seed), q_(RandomFloats(random_, rows * heads_ * head_dim)) {
+                std::int64_t group, std::int64_t kv_heads, std::int64_t head_dim,
+                std::uint64_t seed)
+      : dtype_(dtype),
+        rows_(rows),
+        heads_(group * kv_heads),
+        kv_heads_(kv_heads),
+        head_dim_(head_dim),
+        random_(seed),
+        q_(RandomFloats(random_, rows * heads_ * head_dim)) {
     const std::int64_t pages = (context + kPageTokens - 1) / kPageTokens;
     for (std::int64_t page = 0; page < pages; ++page) {
       table_.push_back(static_cast<std::int32_t>(pages - 1 - page));
@@ -23,8 +29,9 @@ class AttentionCase : public Case {
     for (std::int64_t row = 0; row < rows; ++row) {
       const std::int64_t position = context - rows + row;
       positions_.push_back(static_cast<std::int32_t>(position));
-      visible_.push_back({static_cast<std::int32_t>(std::max<std::int64_t>(0, position + 1 - window)),
-                          static_cast<std::int32_t>(position + 1)});
+      visible_.push_back(
+          {static_cast<std::int32_t>(std::max<std::int64_t>(0, position + 1 - window)),
+           static_cast<std::int32_t>(position + 1)});
     }
     sequences_.assign(positions_.size(), 0);
     // |q|, |k| ≤ 1: Σ|q·k| ≤ head_dim; |v| ≤ 1.

@@ -1,5 +1,5 @@
-// What culet_checkops runs: each case makes random input, calls one op and gives its output with a bound
-// on how far a right kernel may be from the plain one.
+// What culet_checkops runs: each case makes random input, calls one op and gives its output with a
+// bound on how far a right kernel may be from the plain one.
 #pragma once
 
 #include <functional>

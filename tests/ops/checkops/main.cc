@@ -2,10 +2,10 @@
 //
 //   culet_checkops [--bench] [--cpu LEVEL] [--op NAME] [--seed N]
 //
-// For each level it runs the kernels that the level brings itself (others are the ones below, already
-// checked) on random input, compares with plain within bounds derived in tests/bounds.h, and looks
-// whether anything was written beyond the output. --bench times one input of real size, on one thread,
-// and prints the ratio to plain. Exit status 1 if a kernel is wrong.
+// For each level it runs the kernels that the level brings itself (others are the ones below,
+// already checked) on random input, compares with plain within bounds derived in tests/bounds.h,
+// and looks whether anything was written beyond the output. --bench times one input of real size,
+// on one thread, and prints the ratio to plain. Exit status 1 if a kernel is wrong.
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -52,9 +52,10 @@ bool CheckCase(const std::string& name, const Case& test, Context& plain, Contex
   for (std::size_t i = 0; i < expected.size(); ++i) {
     const double difference = std::fabs(static_cast<double>(expected[i]) - found[i]);
     if (difference <= test.bounds[i]) continue;
-    std::printf("  %s, %s: output %zu is %.9g, plain has %.9g; they differ by %.3g, the bound is %.3g\n",
-                name.c_str(), test.Text().c_str(), i, static_cast<double>(found[i]),
-                static_cast<double>(expected[i]), difference, test.bounds[i]);
+    std::printf(
+        "  %s, %s: output %zu is %.9g, plain has %.9g; they differ by %.3g, the bound is %.3g\n",
+        name.c_str(), test.Text().c_str(), i, static_cast<double>(found[i]),
+        static_cast<double>(expected[i]), difference, test.bounds[i]);
     return false;
   }
   return true;
@@ -80,7 +81,8 @@ int Run(const Options& options) {
   std::vector<Check> checks = MatMulChecks();
   for (Check& check : AttentionChecks()) checks.push_back(std::move(check));
   for (Check& check : RowChecks()) checks.push_back(std::move(check));
-  std::printf("%s, seed %llu\n", CpuModelName().c_str(), static_cast<unsigned long long>(options.seed));
+  std::printf("%s, seed %llu\n", CpuModelName().c_str(),
+              static_cast<unsigned long long>(options.seed));
   Context plain(1, CpuLevel::kPlain);
   int wrong = 0;
   int kernels = 0;

@@ -11,7 +11,11 @@ class MatMulCase : public Case {
  public:
   MatMulCase(DType dtype, std::int64_t rows, std::int64_t n, std::int64_t k, std::uint64_t seed,
              bool bounded = true)
-      : rows_(rows), n_(n), k_(k), random_(seed), x_(RandomFloats(random_, rows * k)),
+      : rows_(rows),
+        n_(n),
+        k_(k),
+        random_(seed),
+        x_(RandomFloats(random_, rows * k)),
         w_(dtype, n, k, RandomFloats(random_, n * k)) {
     bounds.assign(static_cast<std::size_t>(rows * n), 0);
     if (!bounded) return;  // only timed
@@ -30,7 +34,8 @@ class MatMulCase : public Case {
   }
 
   std::string Text() const override {
-    return "rows " + std::to_string(rows_) + " n " + std::to_string(n_) + " k " + std::to_string(k_);
+    return "rows " + std::to_string(rows_) + " n " + std::to_string(n_) + " k " +
+           std::to_string(k_);
   }
   void Run(Context& ctx, std::vector<float>& out) const override {
     MatMul(ctx, View<const float, 2>(x_.data(), {rows_, k_}), w_.matrix(),
@@ -44,7 +49,7 @@ class MatMulCase : public Case {
   TestMatrix w_;
 };
 
-Check MatMulCheck(const std::string& name, DType dtype, MatMulKernel CpuKernels::* kernel,
+Check MatMulCheck(const std::string& name, DType dtype, MatMulKernel CpuKernels::*kernel,
                   std::int64_t least_k, std::int64_t most_k, std::int64_t timed_k) {
   Check check;
   check.name = name;
@@ -72,9 +77,10 @@ Check MatMulCheck(const std::string& name, DType dtype, MatMulKernel CpuKernels:
 std::vector<Check> MatMulChecks() {
   return {MatMulCheck("matmul_f32", DType::kF32, &CpuKernels::matmul_f32, 1, 2100, 1536),
           MatMulCheck("matmul_f16", DType::kF16, &CpuKernels::matmul_f16, 1, 2100, 1536),
-          MatMulCheck("matmul_bf16", DType::kBF16, &CpuKernels::matmul_bf16, kExactCols + 1, 4000, 1536),
-          MatMulCheck("matmul_bf16_exact", DType::kBF16, &CpuKernels::matmul_bf16_exact, 1, kExactCols,
-                      kExactCols)};
+          MatMulCheck("matmul_bf16", DType::kBF16, &CpuKernels::matmul_bf16, kExactCols + 1, 4000,
+                      1536),
+          MatMulCheck("matmul_bf16_exact", DType::kBF16, &CpuKernels::matmul_bf16_exact, 1,
+                      kExactCols, kExactCols)};
 }
 
 }  // namespace culet

@@ -11,10 +11,13 @@ CULET_TARGET_BEGIN(CULET_AVX2_TARGET)
 namespace culet::avx2 {
 namespace {
 
+// Each needs the ones before it.
+// clang-format off
 #include "ops/cpu/avx2/vec_inl.h"
 #include "ops/cpu/simd/math_inl.h"
 #include "ops/cpu/simd/rows_inl.h"
 #include "ops/cpu/simd/limits_inl.h"
+// clang-format on
 
 }  // namespace
 

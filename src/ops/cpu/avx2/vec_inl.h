@@ -1,5 +1,5 @@
-// The vocabulary of vectors for AVX2, FMA and F16C: 8 lanes of f32. Included inside a target region and
-// the ISA's namespace; avx512/vec_inl.h has the same names, and the comments.
+// The vocabulary of vectors for AVX2, FMA and F16C: 8 lanes of f32. Included inside a target region
+// and the ISA's namespace; avx512/vec_inl.h has the same names, and the comments.
 
 // Registers: 12 sums of a tile, 4 for what they are fed with.
 inline constexpr int kLanes = 8;
@@ -51,8 +51,7 @@ CULET_INLINE F32 LoadF16N(const std::uint16_t* p, std::int64_t n) {
 CULET_INLINE __m256i RoundedBf16Bits(F32 a) {
   const __m256i bits = _mm256_castps_si256(a.v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  const __m256i rounded =
-      _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
   const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q));
   return _mm256_blendv_epi8(rounded, quiet, nan);

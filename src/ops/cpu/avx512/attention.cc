@@ -15,10 +15,13 @@ CULET_TARGET_BEGIN(CULET_AVX512_TARGET)
 namespace culet::avx512 {
 namespace {
 
+// Each needs the ones before it.
+// clang-format off
 #include "ops/cpu/avx512/vec_inl.h"
 static_assert(kTileRows == CULET_TILE_ROWS);
 #include "ops/cpu/simd/math_inl.h"
 #include "ops/cpu/simd/attention_inl.h"
+// clang-format on
 
 }  // namespace
 

@@ -13,10 +13,13 @@ CULET_TARGET_BEGIN(CULET_AVX512_TARGET)
 namespace culet::avx512 {
 namespace {
 
+// Each needs the ones before it.
+// clang-format off
 #include "ops/cpu/avx512/vec_inl.h"
 static_assert(kTileRows == CULET_TILE_ROWS);
 #include "ops/cpu/simd/matmul_inl.h"
 #include "ops/cpu/simd/matmul_f32_inl.h"
+// clang-format on
 
 }  // namespace
 

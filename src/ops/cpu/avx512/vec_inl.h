@@ -1,5 +1,5 @@
-// The vocabulary of vectors for AVX-512: 16 lanes of f32. Included inside a target region and an ISA's
-// namespace; avx2/vec_inl.h has the same names.
+// The vocabulary of vectors for AVX-512: 16 lanes of f32. Included inside a target region and an
+// ISA's namespace; avx2/vec_inl.h has the same names.
 
 // Registers: 24 sums of a tile, the rest for what they are fed with.
 inline constexpr int kLanes = 16;
@@ -45,8 +45,7 @@ CULET_INLINE F32 LoadF16N(const std::uint16_t* p, std::int64_t n) {
 CULET_INLINE __m256i NarrowBf16(F32 a) {
   const __m512i bits = _mm512_castps_si512(a.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i rounded =
-      _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
   const __m512i result = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(result, 16));
@@ -92,19 +91,19 @@ CULET_INLINE F32 RoundToInt(F32 a) {
 // a·2^n for integral n, with infinities and subnormals as they fall.
 CULET_INLINE F32 Ldexp(F32 a, F32 n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 
-// (lo + hi of a 256-bit half first; then 128; then pairs): see Reduce4.
 CULET_INLINE float ReduceMax(F32 a) { return _mm512_reduce_max_ps(a.v); }
 
-// The sums of four vectors, each in the same fixed order: lanes i and i+2 of each quarter, then both of
-// these, then quarters 0+2 and 1+3, then both. What stands in the other three does not matter.
+// The sums of four vectors, each in the same fixed order: lanes i and i+2 of each quarter, then
+// both of these, then quarters 0+2 and 1+3, then both. What stands in the other three does not
+// matter.
 CULET_INLINE __m128 Reduce4(F32 a, F32 b, F32 c, F32 d) {
   const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
   const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
   const __m512 quarters = _mm512_add_ps(
       _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
       _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
-  const __m256 halves = _mm256_add_ps(_mm512_castps512_ps256(quarters),
-                                      _mm512_extractf32x8_ps(quarters, 1));
+  const __m256 halves =
+      _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
   return _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps(halves, 1));
 }
 CULET_INLINE float ReduceAdd(F32 a) { return _mm_cvtss_f32(Reduce4(a, a, a, a)); }

@@ -1,8 +1,8 @@
-// Products of bf16 weights with vdpbf16ps: 32 multiply-adds an instruction, sums in f32. x is rounded to
-// bf16 as the contract says, so the operand needs no widening. The instruction takes subnormals as
-// zero and rounds each of the two products it adds: tests/bounds.h.
-// A tile of 4 × 1536 bf16 weights and a panel of 6 rows are 30 KB: they fit a 32 KB first-level cache
-// together. With 2048 they do not, and a prompt's products ran at 0.70 of the peak in place of 0.85.
+// Products of bf16 weights with vdpbf16ps: 32 multiply-adds an instruction, sums in f32. x is
+// rounded to bf16 as the contract says, so the operand needs no widening. The instruction takes
+// subnormals as zero and rounds each of the two products it adds: tests/bounds.h. A tile of 4 ×
+// 1536 bf16 weights and a panel of 6 rows are 30 KB: they fit a 32 KB first-level cache together.
+// With 2048 they do not, and a prompt's products ran at 0.70 of the peak in place of 0.85.
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
@@ -16,10 +16,13 @@ CULET_TARGET_BEGIN(CULET_AVX512BF16_TARGET)
 namespace culet::avx512bf16 {
 namespace {
 
+// Each needs the ones before it.
+// clang-format off
 #include "ops/cpu/avx512/vec_inl.h"
 static_assert(kTileRows == CULET_TILE_ROWS);
 #include "ops/cpu/simd/matmul_inl.h"
 #include "ops/cpu/simd/limits_inl.h"
+// clang-format on
 
 struct Bf16Vector {
   __m512i v;

@@ -1,9 +1,10 @@
-// Attention over a block of keys, over the vocabulary (see ops/cpu/kernels.h for the arguments). After
-// math_inl.h. One loop serves decoding and prompts: panels of up to kTileRows queries.
+// Attention over a block of keys, over the vocabulary (see ops/cpu/kernels.h for the arguments).
+// After math_inl.h. One loop serves decoding and prompts: panels of up to kTileRows queries.
 //
-// Order of sums, the same for any panel: a score runs along head_dim in one vector, then Reduce4; the
-// sum of exponentials runs along positions in one vector; each output runs along keys one by one, in
-// rising order. Keys that a query does not see get weight 0 exactly, which leaves sums as they are.
+// Order of sums, the same for any panel: a score runs along head_dim in one vector, then Reduce4;
+// the sum of exponentials runs along positions in one vector; each output runs along keys one by
+// one, in rising order. Keys that a query does not see get weight 0 exactly, which leaves sums as
+// they are.
 
 template <bool kBf16>
 struct Keys {
@@ -24,9 +25,9 @@ struct Keys {
   }
 };
 
-// Where four keys lie. `next` and `value` are bytes from there to the four keys that follow and to the
-// values of these: both are fetched into the second-level cache meanwhile, as few queries leave too
-// few instructions in flight to cover memory's latency.
+// Where four keys lie. `next` and `value` are bytes from there to the four keys that follow and to
+// the values of these: both are fetched into the second-level cache meanwhile, as few queries leave
+// too few instructions in flight to cover memory's latency.
 template <typename K>
 struct FourKeys {
   const typename K::Element* at[4];
@@ -210,9 +211,10 @@ struct Panels {
 
 // Bytes from the keys at `key` to the ones that are read after them; 0 after the last.
 template <typename K>
-CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page, std::int64_t key,
-                                    std::int64_t end) {
-  const auto row = static_cast<std::intptr_t>(a.head_dim * static_cast<std::int64_t>(sizeof(typename K::Element)));
+CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page,
+                                    std::int64_t key, std::int64_t end) {
+  const auto row = static_cast<std::intptr_t>(
+      a.head_dim * static_cast<std::int64_t>(sizeof(typename K::Element)));
   if (key + 4 < end) return 4 * row;
   if (page + 1 == kBlockPages || a.k_page[page + 1] == nullptr) return 0;
   return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) -
@@ -230,13 +232,15 @@ void BlockOf(const AttentionBlockArgs& a) {
     const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
     const auto* base = static_cast<const typename K::Element*>(a.k_page[page]);
     for (std::int64_t key = begin / 4 * 4; key < end; key += 4) {
-      // The first and last of these may lie outside of the hull and hold anything: their scores are masked.
+      // The first and last of these may lie outside of the hull and hold anything: their scores are
+      // masked.
       FourKeys<K> keys;
       for (std::int64_t c = 0; c < 4; ++c) {
         keys.at[c] = base + (key + c - page * kPageTokens) * a.head_dim;
       }
       keys.next = NextKeys<K>(a, page, key, end);
-      keys.value = static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
+      keys.value =
+          static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
       for (std::int64_t query = 0; query < a.queries; query += panel) {
         ForPanel<Panels<K>::template Score>(std::min(panel, a.queries - query),
                                             a.q + query * a.stride, a.stride,
@@ -247,9 +251,9 @@ void BlockOf(const AttentionBlockArgs& a) {
   }
   for (std::int64_t query = 0; query < a.queries; ++query) Soften(a, hull, query);
   for (std::int64_t query = 0; query < a.queries; query += panel) {
-    ForPanel<Panels<K>::template Value>(
-        std::min(panel, a.queries - query), &a, &hull,
-        static_cast<const float*>(a.scores + query * kBlockKeys), a.out + query * a.stride);
+    ForPanel<Panels<K>::template Value>(std::min(panel, a.queries - query), &a, &hull,
+                                        static_cast<const float*>(a.scores + query * kBlockKeys),
+                                        a.out + query * a.stride);
   }
 }
 

@@ -18,8 +18,8 @@ inline std::uint64_t ReadStream(const std::byte* data, std::size_t bytes) {
   return static_cast<std::uint64_t>(ReduceMax(sum) != 0.0f);
 }
 
-// Twelve independent chains: more than a multiply-add's latency times its rate on any CPU so far (8),
-// fewer than the registers. By name, as g++ keeps an array of them in memory.
+// Twelve independent chains: more than a multiply-add's latency times its rate on any CPU so far
+// (8), fewer than the registers. By name, as g++ keeps an array of them in memory.
 inline constexpr int kPeakChains = 12;
 
 // Step::Do(sum) is one multiply-add of a vector.

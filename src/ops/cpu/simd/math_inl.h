@@ -12,8 +12,8 @@ CULET_INLINE void StorePart(float* p, F32 a, std::int64_t left) {
   }
 }
 
-// e^x, within 1.01 units in the last place of normal results (every third float in ± 106 compared with
-// double, 2026-11-25); infinity above 88.73, subnormals and zero below −87.34; NaN stays NaN.
+// e^x, within 1.01 units in the last place of normal results (every third float in ± 106 compared
+// with double, 2026-11-25); infinity above 88.73, subnormals and zero below −87.34; NaN stays NaN.
 CULET_INLINE F32 Exp(F32 x) {
   x = Max(Set(-106.0f), Min(Set(106.0f), x));
   // x = n·ln 2 + r, ln 2 in two parts so that n·high is exact.
@@ -29,7 +29,8 @@ CULET_INLINE F32 Exp(F32 x) {
   return Ldexp(Add(p, Set(1.0f)), n);
 }
 
-// tanh x, within 1.4 units in the last place. A polynomial near zero, where 1 − 2/(e^2x + 1) cancels.
+// tanh x, within 1.4 units in the last place. A polynomial near zero, where 1 − 2/(e^2x + 1)
+// cancels.
 CULET_INLINE F32 Tanh(F32 x) {
   const F32 a = Abs(x);
   const F32 z = Mul(x, x);

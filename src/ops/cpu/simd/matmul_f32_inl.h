@@ -1,5 +1,5 @@
-// Products in f32: weights of any format widened, x exact or (for long sums over bf16 weights) rounded to
-// bf16. Included after matmul_inl.h.
+// Products in f32: weights of any format widened, x exact or (for long sums over bf16 weights)
+// rounded to bf16. Included after matmul_inl.h.
 
 template <DType kType, bool kRounded = false>
 struct F32Product {
@@ -7,7 +7,8 @@ struct F32Product {
   using Element = std::conditional_t<kType == DType::kF32, float, std::uint16_t>;
   using Vector = F32;
   static constexpr int kStep = kLanes;
-  // A tile of 4 × kBlock f32 weights and a panel of kTileRows fit a 32 KB first-level cache: 30 or 28 KB.
+  // A tile of 4 × kBlock f32 weights and a panel of kTileRows fit a 32 KB first-level cache: 30 or
+  // 28 KB.
   static constexpr std::int64_t kBlock = kTileRows > 3 ? 768 : 1024;
 
   // kStep elements of packed x from the `left` that there are.

@@ -1,24 +1,26 @@
-// Matrix products over the vocabulary. Included after vec_inl.h, inside a target region and namespace.
+// Matrix products over the vocabulary. Included after vec_inl.h, inside a target region and
+// namespace.
 //
-// Every output is summed in one way, whatever the number of rows: k in blocks of P::kBlock; within a
-// block one vector of sums, fed step by step along k; then Reduce4's fixed order; blocks added in
+// Every output is summed in one way, whatever the number of rows: k in blocks of P::kBlock; within
+// a block one vector of sums, fed step by step along k; then Reduce4's fixed order; blocks added in
 // rising order. Two loops do it:
-//   direct  up to kDirectRows rows: weights are read where they lie, four outputs (four streams) at a
-//           time. Up to about 8 rows bound by bytes.
-//   tiles   a tile of 4 outputs × kBlock weights is copied (and widened) to the first-level cache, and
-//           all rows stream past it.
-// x is packed in panels of up to kTileRows rows. kTileRows·4 sums in registers take kTileRows + 4 loads
-// a step: 10 for 24 multiply-adds with AVX-512, 7 for 12 with AVX2.
+//   direct  up to kDirectRows rows: weights are read where they lie, four outputs (four streams)
+//           at a time. Up to about 8 rows bound by bytes.
+//   tiles   a tile of 4 outputs × kBlock weights is copied (and widened) to the first-level cache,
+//           and all rows stream past it.
+// x is packed in panels of up to kTileRows rows. kTileRows·4 sums in registers take kTileRows + 4
+// loads a step: 10 for 24 multiply-adds with AVX-512, 7 for 12 with AVX2.
 //
-// Weights are fetched into the second-level cache ahead of use: the hardware's own fetching ends at each
-// 4 KB page, and the window of instructions in flight is too short to cover memory's latency where a
-// line of weights feeds several rows. Measured on Zen 4, one thread, weights in DRAM, [6144, 1536]
-// bf16, share of the read limit around each run (bench_ops --threads 1 --clock cpu, 2026-11-25), for 1
-// and 4 rows: four neighbouring rows as streams 0.52, 0.46; fetched ahead 0.75, 0.75; long streams
-// 0.94, 0.63; both 1.02, 0.84. Fetching into the first-level cache gained nothing.
+// Weights are fetched into the second-level cache ahead of use: the hardware's own fetching ends at
+// each 4 KB page, and the window of instructions in flight is too short to cover memory's latency
+// where a line of weights feeds several rows. Measured on Zen 4, one thread, weights in DRAM,
+// [6144, 1536] bf16, share of the read limit around each run (bench_ops --threads 1 --clock cpu,
+// 2026-11-25), for 1 and 4 rows: four neighbouring rows as streams 0.52, 0.46; fetched ahead 0.75,
+// 0.75; long streams 0.94, 0.63; both 1.02, 0.84. Fetching into the first-level cache gained
+// nothing.
 //
-// P, a product, gives: Operand (element of packed x), Element (of weights), kStep (elements a vector),
-// kBlock, and StoreX, LoadX, LoadW, LoadWN, StoreW, Dot.
+// P, a product, gives: Operand (element of packed x), Element (of weights), kStep (elements a
+// vector), kBlock, and StoreX, LoadX, LoadW, LoadWN, StoreW, Dot.
 
 inline constexpr std::int64_t kTileOutputs = 4;
 // Outputs whose weights (times kBlock) stay in the second-level cache while all rows pass.
@@ -32,7 +34,8 @@ inline constexpr std::int64_t kDirectRows = 5 * kTileRows;
 
 CULET_INLINE std::int64_t Padded(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
-// Rows of a panel: as few panels as kTileRows allows, of equal height (8 rows are 4 + 4, not 6 + 2).
+// Rows of a panel: as few panels as kTileRows allows, of equal height (8 rows are 4 + 4, not 6 +
+// 2).
 CULET_INLINE std::int64_t PanelRows(std::int64_t rows) {
   const std::int64_t panels = (rows + kTileRows - 1) / kTileRows;
   return (rows + panels - 1) / panels;
@@ -44,8 +47,8 @@ std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
          static_cast<std::size_t>(Padded(k, P::kStep)) * sizeof(typename P::Operand);
 }
 
-// For each block of k, for each panel: [steps][panel rows][kStep]; padding is zero. With one row or all
-// rows in one panel and one block this is as simple as it sounds.
+// For each block of k, for each panel: [steps][panel rows][kStep]; padding is zero. With one row or
+// all rows in one panel and one block this is as simple as it sounds.
 template <typename P>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
           std::int64_t begin, std::int64_t end, std::byte* operand) {
@@ -58,8 +61,8 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
     const std::int64_t panel_first = row / panel_rows * panel_rows;
     for (std::int64_t block = 0; block < k_padded; block += P::kBlock) {
       const std::int64_t length = std::min(P::kBlock, k_padded - block);
-      typename P::Operand* to = packed + rows_padded * block + panel_first * length +
-                                (row - panel_first) * P::kStep;
+      typename P::Operand* to =
+          packed + rows_padded * block + panel_first * length + (row - panel_first) * P::kStep;
       for (std::int64_t i = 0; i < length; i += P::kStep, to += panel_rows * P::kStep) {
         if (row < rows) {
           P::StoreX(to, x + row * x_stride + block + i, k - block - i);
@@ -93,8 +96,8 @@ CULET_INLINE Tile<P> TileAt(const typename P::Element* weights, std::int64_t k, 
 template <typename Element>
 CULET_INLINE void Fetch(const Element* p, std::int64_t ahead) {
   // As a number: the place may lie past the weight's end, where nothing is read.
-  const auto address = reinterpret_cast<std::uintptr_t>(p) +
-                       static_cast<std::uintptr_t>(ahead) * sizeof(Element);
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(ahead) * sizeof(Element);
   _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T1);
 }
 
@@ -109,11 +112,11 @@ CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool firs
   for (std::int64_t c = 0; c < count; ++c) out[c] = first ? values[c] : out[c] + values[c];
 }
 
-// A panel of packed x, [steps][kRows][kStep], times four rows of weights where they lie. Fetches what
-// follows in the streams [kFetchFrom, kFetchTo).
+// A panel of packed x, [steps][kRows][kStep], times four rows of weights where they lie. Fetches
+// what follows in the streams [kFetchFrom, kFetchTo).
 template <typename P, int kRows, int kFetchFrom, int kFetchTo>
-CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile, std::int64_t length,
-                              __m128* sums) {
+CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
+                              std::int64_t length, __m128* sums) {
   F32 acc[kRows][kTileOutputs];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
@@ -153,8 +156,8 @@ CULET_INLINE void PutSpread(float* out, std::int64_t spread, __m128 sums, std::i
   }
 }
 
-// The four streams are the quarters of [begin, end): each runs through memory without a gap, row after
-// row, so that the hardware's fetching keeps its pace.
+// The four streams are the quarters of [begin, end): each runs through memory without a gap, row
+// after row, so that the hardware's fetching keeps its pace.
 template <typename P, int kRows>
 void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
                const typename P::Element* weights, std::int64_t begin, std::int64_t end, float* out,
@@ -193,8 +196,8 @@ void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
   }
 }
 
-// A panel times a tile, both packed: [steps][rows or outputs][kStep]. With kFetch, brings the tile that
-// comes next.
+// A panel times a tile, both packed: [steps][rows or outputs][kStep]. With kFetch, brings the tile
+// that comes next.
 template <typename P, int kRows, bool kFetch>
 CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Operand* w,
                             std::int64_t steps, const Tile<P>& source, __m128* sums) {
@@ -249,7 +252,8 @@ void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
         const std::int64_t last = std::min(rows, first + kPassRows);
         for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
           const std::int64_t count = std::min(kTileOutputs, strip_end - n);
-          std::int64_t ahead = kTileOutputs * k;  // the next tile: below, else the next block's first
+          std::int64_t ahead =
+              kTileOutputs * k;  // the next tile: below, else the next block's first
           if (n + kTileOutputs >= strip_end && block + P::kBlock < k) {
             ahead = (strip - n) * k + P::kBlock;
           } else if (n + kTileOutputs >= strip_end) {
@@ -278,8 +282,8 @@ void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
 
 template <typename P, int kRows>
 CULET_INLINE void RunPanels(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
-                            const typename P::Element* weights, std::int64_t begin, std::int64_t end,
-                            float* out, std::int64_t out_stride) {
+                            const typename P::Element* weights, std::int64_t begin,
+                            std::int64_t end, float* out, std::int64_t out_stride) {
   if (rows <= kDirectRows) {
     RunDirect<P, kRows>(x, rows, k, weights, begin, end, out, out_stride);
   } else {
