@@ -18,8 +18,8 @@ namespace culet {
 
 // What is unset comes from the model's generation_config.json.
 struct GenerateOptions {
-  // 0: the model's max_new_tokens where its generation_config.json gives one, else until the context
-  // is full.
+  // 0: the model's max_new_tokens where its generation_config.json gives one, else until the
+  // context is full.
   std::int64_t max_tokens = 0;
   std::optional<double> temperature;         // 0: greedy
   std::optional<std::int64_t> top_k;         // 0: off
@@ -33,7 +33,8 @@ struct GenerateOptions {
 };
 
 enum class FinishReason { kStop, kLength, kToolCalls, kCancelled };
-CULET_EXPORT std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "tool_calls", "cancelled"
+CULET_EXPORT std::string_view FinishReasonName(
+    FinishReason reason);  // "stop", "length", "tool_calls", "cancelled"
 
 struct TokenLogprob {
   TokenId id = 0;
@@ -48,8 +49,8 @@ struct StepLogprobs {
 struct GenerateEvent {
   enum class Kind { kThinking, kContent, kToolCall };
   Kind kind = Kind::kContent;
-  std::string text;      // thinking, content: the next piece
-  CalledTool call;       // tool call: whole
+  std::string text;  // thinking, content: the next piece
+  CalledTool call;   // tool call: whole
 };
 
 struct GenerateResult {
@@ -58,18 +59,19 @@ struct GenerateResult {
   std::vector<CalledTool> tool_calls;
   FinishReason finish_reason = FinishReason::kStop;
   std::int64_t prompt_tokens = 0;
-  std::int64_t cached_tokens = 0;     // of them, taken from the session's KV
-  std::int64_t computed_tokens = 0;   // of them, computed by this call
-  std::int64_t completion_tokens = 0; // stop token included
-  double prefill_ms = 0;              // until the first token is chosen
-  double decode_ms = 0;               // the rest
+  std::int64_t cached_tokens = 0;      // of them, taken from the session's KV
+  std::int64_t computed_tokens = 0;    // of them, computed by this call
+  std::int64_t completion_tokens = 0;  // stop token included
+  double prefill_ms = 0;               // until the first token is chosen
+  double decode_ms = 0;                // the rest
   std::uint64_t seed = 0;
-  std::uint64_t logits_hash = 0;      // FNV-1a over the bits of the last logits: for comparing builds
-  std::vector<TokenId> tokens;        // as generated, stop token included
+  std::uint64_t logits_hash = 0;  // FNV-1a over the bits of the last logits: for comparing builds
+  std::vector<TokenId> tokens;    // as generated, stop token included
   std::vector<StepLogprobs> logprobs;
 };
 
-// One sequence with its KV. Threads: one caller at a time; one Session of a Model computes at a time.
+// One sequence with its KV. Threads: one caller at a time; one Session of a Model computes at a
+// time.
 class CULET_EXPORT Session {
  public:
   // Takes one of the model's sequences; throws Error(kResource) where all are taken.
@@ -78,15 +80,15 @@ class CULET_EXPORT Session {
   Session(Session&&) noexcept;
 
   // Computes what of `prompt` the session has not seen (the longest common beginning is kept), then
-  // samples until a stop. Pins the end of the prompt (see Pin). A prompt that does not fit the context
-  // throws Error(kResource) with the numbers. `on_event` may be empty. `should_stop` is asked before
-  // every step; true ends the answer with kCancelled, and the KV stays valid.
+  // samples until a stop. Pins the end of the prompt (see Pin). A prompt that does not fit the
+  // context throws Error(kResource) with the numbers. `on_event` may be empty. `should_stop` is
+  // asked before every step; true ends the answer with kCancelled, and the KV stays valid.
   GenerateResult Generate(const Prompt& prompt, const GenerateOptions& options,
                           const std::function<void(const GenerateEvent&)>& on_event = {},
                           const std::function<bool()>& should_stop = {});
 
-  // Step by step. Append computes the tokens behind what is there and returns the logits of the last
-  // one [vocab] (valid until the next call).
+  // Step by step. Append computes the tokens behind what is there and returns the logits of the
+  // last one [vocab] (valid until the next call).
   std::span<const float> Append(std::span<const TokenId> tokens);
   // Forgets everything from `position` on. Exact; positions whose pages were given back behind the
   // window are computed again at the next Append (recomputed_tokens counts them).

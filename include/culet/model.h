@@ -19,17 +19,17 @@ namespace culet {
 enum class KvType { kAuto, kF32, kBf16 };
 
 struct LoadOptions {
-  int threads = 0;               // 0: the CPUs that this process may use
-  std::int64_t context = 0;      // positions that fit in the KV cache; 0: min(model's maximum, 8192)
-  std::int64_t chunk = 512;      // most rows of one step; longer prompts are computed in such chunks
-  int sequences = 1;             // how many sequences hold KV at once
+  int threads = 0;           // 0: the CPUs that this process may use
+  std::int64_t context = 0;  // positions that fit in the KV cache; 0: min(model's maximum, 8192)
+  std::int64_t chunk = 512;  // most rows of one step; longer prompts are computed in such chunks
+  int sequences = 1;         // how many sequences hold KV at once
   KvType kv = KvType::kAuto;
   // Rows kept behind the window for going back, in sliding layers; see Session::Rewind. 0: none.
   std::int64_t rewind_tokens = 0;
-  std::filesystem::path tokenizer;     // a tokenizer.json elsewhere
-  bool allow_control_tokens = false;   // see TextProcessor::Options
+  std::filesystem::path tokenizer;                             // a tokenizer.json elsewhere
+  bool allow_control_tokens = false;                           // see TextProcessor::Options
   std::vector<std::pair<std::string, std::string>> overrides;  // config.json: key path, value
-  std::string cpu;               // kernel level; empty: CULET_CPU or the best that has run here
+  std::string cpu;  // kernel level; empty: CULET_CPU or the best that has run here
 };
 
 // A count with the part of the model it is of ("embedding", "attention", "mlp", …).
@@ -42,9 +42,9 @@ struct PartSize {
 // What a model is and what running it takes; computed from headers, before anything is allocated.
 struct ModelInfo {
   std::string path;
-  std::string variant;      // "E2B", …, or a description
-  std::string model_type;   // of the text config
-  std::string dtype;        // of most weights: "BF16"
+  std::string variant;     // "E2B", …, or a description
+  std::string model_type;  // of the text config
+  std::string dtype;       // of most weights: "BF16"
   std::int64_t layers = 0, sliding_layers = 0, full_layers = 0, shared_kv_layers = 0;
   std::int64_t hidden = 0, vocab = 0, heads = 0, window = 0, max_positions = 0, ple_width = 0;
   std::int64_t sliding_head_dim = 0, sliding_kv_heads = 0, full_head_dim = 0, full_kv_heads = 0;
@@ -56,15 +56,16 @@ struct ModelInfo {
   std::uint64_t parameters = 0, weight_bytes = 0;  // sums over parts
   std::uint64_t unused_bytes = 0;
   std::vector<std::pair<std::string, std::string>> unused;  // tensor, why; for --verbose
-  std::uint64_t bytes_per_token = 0;     // weights that a decoded token must read
-  std::uint64_t rows_read_bytes = 0;     // rows of lookup tables besides
-  std::uint64_t macs_per_prompt_token = 0;   // multiply-adds of a prompt token that need not give logits
+  std::uint64_t bytes_per_token = 0;  // weights that a decoded token must read
+  std::uint64_t rows_read_bytes = 0;  // rows of lookup tables besides
+  std::uint64_t macs_per_prompt_token =
+      0;  // multiply-adds of a prompt token that need not give logits
   std::uint64_t macs_per_decoded_token = 0;  // with the head
   // Plan, at the options given.
   std::int64_t context = 0, chunk = 0;
   std::string kv_dtype;
   std::uint64_t kv_bytes = 0, activation_bytes = 0;
-  std::uint64_t resident_bytes = 0;      // weights without lookup tables read by row, KV, activations
+  std::uint64_t resident_bytes = 0;  // weights without lookup tables read by row, KV, activations
   std::string cpu_model, cpu_level;
   int threads = 0;
   bool has_chat_template = false;
@@ -91,9 +92,10 @@ struct ModelDefaults {
 // Loaded weights and KV memory. Threads: one Session at a time may compute; the rest is read-only.
 class CULET_EXPORT Model {
  public:
-  // Throws Error: kNotFound, kCorrupt, kUnsupported, or kResource with the numbers where the plan does
-  // not fit into the machine's free memory.
-  static std::shared_ptr<Model> Load(const std::filesystem::path& path, const LoadOptions& options = {});
+  // Throws Error: kNotFound, kCorrupt, kUnsupported, or kResource with the numbers where the plan
+  // does not fit into the machine's free memory.
+  static std::shared_ptr<Model> Load(const std::filesystem::path& path,
+                                     const LoadOptions& options = {});
   ~Model();
 
   const ModelInfo& info() const;

@@ -1,5 +1,6 @@
-// The text side of a model: tokenizer, chat template, output parser. Works from a folder that has no
-// weights. Messages, tools and calls are JSON in the form that OpenAI's and Hugging Face's tools use.
+// The text side of a model: tokenizer, chat template, output parser. Works from a folder that has
+// no weights. Messages, tools and calls are JSON in the form that OpenAI's and Hugging Face's tools
+// use.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,8 @@ class CULET_EXPORT TextProcessor {
   };
 
   // `path`: a model folder, or a file beside tokenizer.json. What a call needs and the folder lacks
-  // is named when it is called for, not before: a folder with only tokenizer.json will do for Encode.
+  // is named when it is called for, not before: a folder with only tokenizer.json will do for
+  // Encode.
   static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path,
                                              const Options& options);
   static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path) {
@@ -58,16 +60,16 @@ class CULET_EXPORT TextProcessor {
   std::int64_t vocab_size() const;
 
   // `request_json`: {"messages": […], "tools": […], "enable_thinking", "preserve_thinking",
-  // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it stay
-  // text, unless allow_control_tokens.
+  // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it
+  // stay text, unless allow_control_tokens.
   std::string Render(std::string_view request_json, const std::string& place) const;
   Prompt RenderTokens(std::string_view request_json, const std::string& place) const {
     return RenderTokens(request_json, place, {});
   }
-  // The same for a conversation that goes on: `known` are the tokens so far (the last prompt and what
-  // the model wrote). A text has many tokenizations, and what a model wrote need not be the one that
-  // the tokenizer makes; as far as the new prompt says the same as `known`, it has the ids of `known`,
-  // so that a Session computes new tokens only.
+  // The same for a conversation that goes on: `known` are the tokens so far (the last prompt and
+  // what the model wrote). A text has many tokenizations, and what a model wrote need not be the
+  // one that the tokenizer makes; as far as the new prompt says the same as `known`, it has the ids
+  // of `known`, so that a Session computes new tokens only.
   Prompt RenderTokens(std::string_view request_json, const std::string& place,
                       std::span<const TokenId> known) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).

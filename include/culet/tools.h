@@ -18,13 +18,15 @@ struct SynthesizeOptions {
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;  // bytes
 };
 
-// Writes a random bf16 checkpoint with the exact text config of "e2b", "e4b", "12b", "26b-a4b" or "31b".
+// Writes a random bf16 checkpoint with the exact text config of "e2b", "e4b", "12b", "26b-a4b" or
+// "31b".
 CULET_EXPORT void Synthesize(const std::string& size, const std::filesystem::path& folder,
                              const SynthesizeOptions& options);
 
 struct MachineLimits {
-  double read_gb_s = 0;    // all threads, a buffer far larger than the caches
-  double peak_gflops = 0;  // registers only, best instruction for the model's dtype; a multiply-add is 2
+  double read_gb_s = 0;  // all threads, a buffer far larger than the caches
+  double peak_gflops =
+      0;  // registers only, best instruction for the model's dtype; a multiply-add is 2
 };
 
 // Takes about half a second. Measure around what is compared with it: shared machines move.

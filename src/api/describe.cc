@@ -32,8 +32,8 @@ LayerWork WorkOf(const ModelConfig& config, std::size_t index) {
   return work;
 }
 
-// A prompt row that nobody asks for ends in the last layer that stores KV, as soon as that is stored;
-// the per-layer embeddings of the layers behind are not made for it either.
+// A prompt row that nobody asks for ends in the last layer that stores KV, as soon as that is
+// stored; the per-layer embeddings of the layers behind are not made for it either.
 std::uint64_t WorkPerPromptToken(const ModelConfig& config) {
   const std::size_t last_kv_layer = static_cast<std::size_t>(config.first_shared_layer() - 1);
   std::uint64_t work = WorkOf(config, last_kv_layer).kv;
@@ -104,7 +104,8 @@ void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
 std::uint64_t LookupBytes(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
   for (const char* name : {"embed_tokens_per_layer.weight", "embed_tokens.weight"}) {
-    const bool is_head = std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
+    const bool is_head =
+        std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
     if (checkpoint.has_tensor(name) && !is_head) bytes += checkpoint.tensor(name).bytes.size();
   }
   return bytes;
@@ -130,8 +131,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.resident_bytes = info.weight_bytes - LookupBytes(checkpoint) + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));
-  info.has_chat_template =
-      FileSystem::Real().Exists(checkpoint.folder() / "chat_template.jinja");
+  info.has_chat_template = FileSystem::Real().Exists(checkpoint.folder() / "chat_template.jinja");
   info.warnings = checkpoint.warnings();
   for (const std::string& warning : checkpoint.config().warnings) {
     if (std::find(info.warnings.begin(), info.warnings.end(), warning) == info.warnings.end()) {

@@ -47,8 +47,8 @@ void CheckMemory(const ModelInfo& info) {
   const std::uint64_t available = AvailableMemory();
   if (available == 0 || needed <= available) return;
   throw Error(ErrorKind::kResource,
-              "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) + " KV + " +
-                  Gib(info.activation_bytes) + " work = " + Gib(needed) + " beside " +
+              "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) +
+                  " KV + " + Gib(info.activation_bytes) + " work = " + Gib(needed) + " beside " +
                   Gib(info.weight_bytes) + " of mapped weights; " + Gib(available) +
                   " are free. A smaller --context needs less");
 }
@@ -100,7 +100,8 @@ KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
   CheckRange("chunk", options.chunk, 1, 65536);
   CheckRange("sequences", options.sequences, 1, 4096);
   CheckRange("rewind_tokens", options.rewind_tokens, 0, kMost);
-  plan.context = options.context > 0 ? options.context : std::min(config.max_positions, kDefaultContext);
+  plan.context =
+      options.context > 0 ? options.context : std::min(config.max_positions, kDefaultContext);
   plan.chunk = std::min(options.chunk, plan.context);
   plan.sequences = options.sequences;
   plan.rewind_tokens = options.rewind_tokens;
@@ -123,9 +124,9 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
   CheckMemory(impl.info);
   impl.defaults = DefaultsOf(*impl.checkpoint);
-  impl.engine = std::make_unique<Engine>(
-      *impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
-      std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
+  impl.engine =
+      std::make_unique<Engine>(*impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
+                               std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
   TextProcessor::Options text;
   text.tokenizer = options.tokenizer;
   text.allow_control_tokens = options.allow_control_tokens;

@@ -14,7 +14,7 @@ namespace culet {
 struct Model::Impl {
   std::unique_ptr<Checkpoint> checkpoint;  // the engine points into it
   std::unique_ptr<Engine> engine;
-  std::shared_ptr<TextProcessor> text;     // empty where the folder has no tokenizer.json
+  std::shared_ptr<TextProcessor> text;  // empty where the folder has no tokenizer.json
   std::filesystem::path path;
   ModelInfo info;
   ModelDefaults defaults;

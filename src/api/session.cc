@@ -37,7 +37,8 @@ std::uint64_t HashOf(std::span<const float> logits) {
 
 SamplingParameters Resolve(const GenerateOptions& options, const ModelDefaults& defaults) {
   SamplingParameters parameters;
-  parameters.temperature = options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0);
+  parameters.temperature =
+      options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0);
   parameters.top_k = options.top_k.value_or(defaults.top_k);
   parameters.top_p = options.top_p.value_or(defaults.top_p);
   parameters.min_p = options.min_p.value_or(defaults.min_p);
@@ -53,8 +54,8 @@ StepLogprobs LogprobsOf(std::span<const float> logits, TokenId chosen, int count
   StepLogprobs step;
   step.chosen = {chosen, std::string(tokenizer.TokenText(chosen)), probabilities.chosen};
   for (const Candidate& candidate : probabilities.top) {
-    step.top.push_back({candidate.token, std::string(tokenizer.TokenText(candidate.token)),
-                        candidate.logit});
+    step.top.push_back(
+        {candidate.token, std::string(tokenizer.TokenText(candidate.token)), candidate.logit});
   }
   return step;
 }
@@ -83,13 +84,13 @@ struct Session::Impl {
   int sequence;
 };
 
-// Goes back to where `prompt` leaves what the session stands for, and returns how many tokens that is.
-// At least the last token is left to compute: its logits are wanted.
+// Goes back to where `prompt` leaves what the session stands for, and returns how many tokens that
+// is. At least the last token is left to compute: its logits are wanted.
 std::int64_t Session::Impl::KeepCommonBeginning(std::span<const TokenId> prompt) {
   const std::span<const std::int32_t> have = engine.tokens(sequence);
   const std::size_t most = std::min(have.size(), prompt.size() - 1);
-  const auto apart = std::mismatch(have.begin(), have.begin() + static_cast<std::ptrdiff_t>(most),
-                                   prompt.begin());
+  const auto apart =
+      std::mismatch(have.begin(), have.begin() + static_cast<std::ptrdiff_t>(most), prompt.begin());
   const std::int64_t common = apart.first - have.begin();
   engine.Rewind(sequence, common);
   return common;
@@ -128,12 +129,13 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
     throw Error(ErrorKind::kInvalidArgument, "max_tokens and logprobs cannot be negative");
   }
   if (prompt_tokens >= context) {
-    throw Error(ErrorKind::kResource,
-                "the prompt has " + std::to_string(prompt_tokens) + " tokens; the context of " +
-                    std::to_string(context) +
-                    " must hold them and at least one token of the answer. Use a larger --context (the "
-                    "model was made for up to " +
-                    std::to_string(impl_->model->info().max_positions) + ") or a shorter prompt");
+    throw Error(
+        ErrorKind::kResource,
+        "the prompt has " + std::to_string(prompt_tokens) + " tokens; the context of " +
+            std::to_string(context) +
+            " must hold them and at least one token of the answer. Use a larger --context (the "
+            "model was made for up to " +
+            std::to_string(impl_->model->info().max_positions) + ") or a shorter prompt");
   }
   const SamplingParameters parameters = Resolve(options, defaults);
   Sampler sampler(parameters, impl_->model->info().vocab);
@@ -170,8 +172,7 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   result.cached_tokens = impl_->KeepCommonBeginning(prompt.tokens);
   result.cached_tokens = std::min(result.cached_tokens, engine.computed(sequence));
   result.computed_tokens = prompt_tokens - result.cached_tokens;
-  engine.Append(sequence,
-                std::span(prompt.tokens).subspan(engine.tokens(sequence).size()));
+  engine.Append(sequence, std::span(prompt.tokens).subspan(engine.tokens(sequence).size()));
 
   result.finish_reason = FinishReason::kLength;
   Clock::time_point first_token = start;

@@ -1,7 +1,7 @@
 // The one family of errors, and checks of our own logic.
 //
-// Below the front ends nothing prints and nothing exits: what a file, a user or the network can cause
-// throws Error (culet/error.h); what only a bug of ours can cause is CULET_DCHECK. See
+// Below the front ends nothing prints and nothing exits: what a file, a user or the network can
+// cause throws Error (culet/error.h); what only a bug of ours can cause is CULET_DCHECK. See
 // docs/architecture.md, decision 12.
 #pragma once
 

@@ -173,7 +173,8 @@ void AtomicFile::Commit() {
   if (::fsync(descriptor_) != 0) ThrowErrno("write", path_, errno);
   const int descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0) ThrowErrno("write", path_, errno);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) ThrowErrno("rename into place", path_, errno);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    ThrowErrno("rename into place", path_, errno);
   temporary_.clear();
 }
 

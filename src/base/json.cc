@@ -41,8 +41,7 @@ JsonType Parse(std::string_view text, const std::string& place) {
     } else if (event == Event::key) {
       const std::string& key = value.template get_ref<const std::string&>();
       if (!keys.back().insert(key).second) {
-        throw Error(ErrorKind::kCorrupt, place + ": the member " +
-                                             JsonExcerpt(Json(key)) +
+        throw Error(ErrorKind::kCorrupt, place + ": the member " + JsonExcerpt(Json(key)) +
                                              " stands twice in one object; keep one of them");
       }
     }
@@ -55,9 +54,8 @@ JsonType Parse(std::string_view text, const std::string& place) {
     std::string what = error.what();
     // The library's text: "[json.exception…] parse error at line 1, column 2: reason".
     const std::size_t reason = what.find(": ");
-    throw Error(ErrorKind::kCorrupt,
-                place + ": not valid JSON at " + LineAndColumn(text, offset) +
-                    (reason == std::string::npos ? "" : what.substr(reason)));
+    throw Error(ErrorKind::kCorrupt, place + ": not valid JSON at " + LineAndColumn(text, offset) +
+                                         (reason == std::string::npos ? "" : what.substr(reason)));
   }
 }
 

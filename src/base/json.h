@@ -1,4 +1,5 @@
-// JSON from untrusted text: the library behind one door, with limits and errors that name the place.
+// JSON from untrusted text: the library behind one door, with limits and errors that name the
+// place.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ OrderedJson ParseOrderedJson(std::string_view text, const std::string& place);
 // "a string", "an object", … for messages.
 std::string JsonTypeName(const Json& value);
 
-// `value` as JSON text on one line, invalid UTF-8 replaced by U+FFFD, cut to about `max_bytes`: for messages.
+// `value` as JSON text on one line, invalid UTF-8 replaced by U+FFFD, cut to about `max_bytes`: for
+// messages.
 std::string JsonExcerpt(const Json& value, std::size_t max_bytes = 80);
 
 }  // namespace culet

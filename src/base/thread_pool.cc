@@ -78,9 +78,8 @@ void ThreadPool::Worker(int thread) {
       }
       std::unique_lock lock(state_->mutex);
       ++state_->sleepers;
-      state_->wake.wait(lock, [&] {
-        return state_->generation.load(std::memory_order_acquire) != seen;
-      });
+      state_->wake.wait(lock,
+                        [&] { return state_->generation.load(std::memory_order_acquire) != seen; });
       --state_->sleepers;
     }
     seen = state_->generation.load(std::memory_order_acquire);

@@ -17,8 +17,8 @@ class FunctionRef<Result(Args...)> {
  public:
   // A FunctionRef is copied, never referred to.
   template <typename F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& callable)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>) FunctionRef(
+      F&& callable)  // NOLINT(google-explicit-constructor,bugprone-forwarding-reference-overload)
       : object_(const_cast<void*>(static_cast<const void*>(&callable))),
         call_([](void* object, Args... args) -> Result {
           return (*static_cast<std::remove_reference_t<F>*>(object))(args...);
@@ -43,10 +43,10 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Calls body(begin, end, thread) so that [0, count) is covered once by at most threads() contiguous
-  // shares, as even as `grain` allows: every share but the last is a multiple of `grain`. `thread` is
-  // 0 … threads()−1. Returns when all are done. Which share a thread gets depends on count, grain and
-  // threads() alone.
+  // Calls body(begin, end, thread) so that [0, count) is covered once by at most threads()
+  // contiguous shares, as even as `grain` allows: every share but the last is a multiple of
+  // `grain`. `thread` is 0 … threads()−1. Returns when all are done. Which share a thread gets
+  // depends on count, grain and threads() alone.
   void ParallelFor(std::int64_t count, std::int64_t grain,
                    FunctionRef<void(std::int64_t begin, std::int64_t end, int thread)> body);
 

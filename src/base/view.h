@@ -33,8 +33,8 @@ class View {
 
   // A view of mutable elements serves where const ones are asked for.
   template <typename U>
-    requires(std::is_same_v<const U, T>)
-  View(const View<U, kRank>& other)  // NOLINT(google-explicit-constructor)
+  requires(std::is_same_v<const U, T>)
+      View(const View<U, kRank>& other)  // NOLINT(google-explicit-constructor)
       : data_(other.data()), extents_(other.extents()), strides_(other.strides()) {}
 
   T* data() const { return data_; }

@@ -262,9 +262,9 @@ void CheckOneHeadDimAKind(const ConfigFields& fields, const ModelConfig& config)
     if (first == 0) first = layer.head_dim;
     if (first == layer.head_dim) continue;
     throw Error(ErrorKind::kUnsupported,
-                fields.Name("per_layer_config") + ": head_dim is " + std::to_string(layer.head_dim) +
-                    " in layer " + std::to_string(i) + " and " + std::to_string(first) +
-                    " in an earlier layer of the kind " +
+                fields.Name("per_layer_config") + ": head_dim is " +
+                    std::to_string(layer.head_dim) + " in layer " + std::to_string(i) + " and " +
+                    std::to_string(first) + " in an earlier layer of the kind " +
                     std::string(LayerKindName(layer.kind)) + "; expected one for each kind");
   }
 }

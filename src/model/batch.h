@@ -12,8 +12,8 @@
 
 namespace culet {
 
-// Rows of one step. Prefill, decode and many users are the same thing: some sequences bring many rows,
-// some bring one. Rows of one sequence stand in rising, consecutive position.
+// Rows of one step. Prefill, decode and many users are the same thing: some sequences bring many
+// rows, some bring one. Rows of one sequence stand in rising, consecutive position.
 struct Batch {
   std::span<const std::int32_t> tokens;     // [rows]
   std::span<const std::int32_t> positions;  // [rows]
@@ -24,8 +24,8 @@ struct Batch {
   std::int64_t table_stride = 0;
 };
 
-// Makes BatchPlans in memory of its own: one of all rows, one of the wanted rows (layers past the last
-// one with KV of its own compute only those).
+// Makes BatchPlans in memory of its own: one of all rows, one of the wanted rows (layers past the
+// last one with KV of its own compute only those).
 class BatchPlanner {
  public:
   // `rows`: of the largest batch. With a null arena this only counts.
@@ -61,7 +61,8 @@ class BatchPlanner {
 
 // Frequencies of the rotary pairs of a head [head_dim / 2], in f32 as the reference forms them.
 //   default       f_j = theta^(−2j/head_dim)
-//   proportional  the same divided by `factor` for j < floor(partial·head_dim/2), 0 for the rest; the
+//   proportional  the same divided by `factor` for j < floor(partial·head_dim/2), 0 for the rest;
+//   the
 //                 divisor of the exponent is the whole head_dim (transformers modeling_rope_utils)
 std::vector<float> RopeFrequencies(const RopeConfig& rope, std::int64_t head_dim);
 

@@ -15,8 +15,9 @@ Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   void* block = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (block == MAP_FAILED) {
     size_ = 0;
-    throw Error(ErrorKind::kResource, "cannot allocate " + std::to_string(bytes >> 20) +
-                                          " MiB of memory; a smaller --context or --chunk needs less");
+    throw Error(ErrorKind::kResource,
+                "cannot allocate " + std::to_string(bytes >> 20) +
+                    " MiB of memory; a smaller --context or --chunk needs less");
   }
   // KV pages and activations are read in long runs: huge pages save misses of the TLB.
   (void)::madvise(block, bytes, MADV_HUGEPAGE);
@@ -45,7 +46,8 @@ void DecoderBuffers::LayOut(Arena& arena, const ModelConfig& config, std::int64_
     kv_width = std::max(kv_width, layer.kv_heads * layer.head_dim);
     mlp_width = std::max(mlp_width, layer.intermediate);
   }
-  const std::int64_t ple_columns = static_cast<std::int64_t>(config.layers.size()) * config.ple_width;
+  const std::int64_t ple_columns =
+      static_cast<std::int64_t>(config.layers.size()) * config.ple_width;
 
   x = arena.Take<float>(rows, config.hidden);
   normed = arena.Take<float>(rows, config.hidden);

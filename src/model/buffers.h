@@ -10,8 +10,8 @@
 
 namespace culet {
 
-// Hands out 64-byte aligned pieces of one block. Without a block it only counts: the same layout code
-// answers "how much?" and lays out.
+// Hands out 64-byte aligned pieces of one block. Without a block it only counts: the same layout
+// code answers "how much?" and lays out.
 class Arena {
  public:
   Arena() = default;
@@ -20,7 +20,8 @@ class Arena {
   template <typename T>
   T* Take(std::int64_t count) {
     constexpr std::size_t kAlign = 64;
-    const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(T) + kAlign - 1) / kAlign * kAlign;
+    const std::size_t bytes =
+        (static_cast<std::size_t>(count) * sizeof(T) + kAlign - 1) / kAlign * kAlign;
     T* piece = block_ == nullptr ? nullptr : reinterpret_cast<T*>(block_ + used_);
     used_ += bytes;
     return piece;
@@ -54,19 +55,19 @@ class Buffer {
 
 // Every buffer is [rows of the largest batch, …], f32; a step uses the first rows of each.
 struct DecoderBuffers {
-  View<float, 2> x;           // [rows, hidden] the residual stream
-  View<float, 2> normed;      // [rows, hidden] operand of the next matmul
-  View<float, 2> branch;      // [rows, hidden] what a block adds
-  View<float, 2> branch2;     // [rows, hidden] MoE: the experts' part
-  View<float, 2> q, attended; // [rows, heads·head_dim of the widest layer]
-  View<float, 2> k, v;        // [rows, kv_heads·head_dim of the widest layer]
-  View<float, 2> gate, up;    // [rows, widest MLP or per-layer embedding]
-  View<float, 2> ple;         // [rows, layers·ple_width]
-  View<float, 2> ple_projected;       // [rows, layers·ple_width]
-  View<float, 2> router;      // [rows, experts]
-  View<std::int32_t, 2> expert;       // [rows, experts_per_token]
-  View<float, 2> expert_weight;       // [rows, experts_per_token]
-  View<float, 2> hidden;      // [rows, hidden] after the final norm, of rows that asked
+  View<float, 2> x;              // [rows, hidden] the residual stream
+  View<float, 2> normed;         // [rows, hidden] operand of the next matmul
+  View<float, 2> branch;         // [rows, hidden] what a block adds
+  View<float, 2> branch2;        // [rows, hidden] MoE: the experts' part
+  View<float, 2> q, attended;    // [rows, heads·head_dim of the widest layer]
+  View<float, 2> k, v;           // [rows, kv_heads·head_dim of the widest layer]
+  View<float, 2> gate, up;       // [rows, widest MLP or per-layer embedding]
+  View<float, 2> ple;            // [rows, layers·ple_width]
+  View<float, 2> ple_projected;  // [rows, layers·ple_width]
+  View<float, 2> router;         // [rows, experts]
+  View<std::int32_t, 2> expert;  // [rows, experts_per_token]
+  View<float, 2> expert_weight;  // [rows, experts_per_token]
+  View<float, 2> hidden;         // [rows, hidden] after the final norm, of rows that asked
 
   void LayOut(Arena& arena, const ModelConfig& config, std::int64_t rows);
 };

@@ -119,21 +119,22 @@ View<const float, 2> Decoder::Forward(Context& ctx, const Batch& batch, std::spa
   return buffers_.hidden.first(plan->rows);
 }
 
-// k = rope(norm(k_proj·r)), v = norm(v_proj·r) without weight; where k_eq_v, v is the raw k projection,
-// before its norm and turn (Gemma4TextAttention).
+// k = rope(norm(k_proj·r)), v = norm(v_proj·r) without weight; where k_eq_v, v is the raw k
+// projection, before its norm and turn (Gemma4TextAttention).
 void Decoder::StoreKv(Context& ctx, int index, const LayerWeights& weights, const KvLayer& kv,
                       const BatchPlan& plan) {
   const LayerConfig& layer = config_.layers[index];
   const AttentionWeights& attention = weights.attention;
   const KindPlan& kind = plan.kind(static_cast<int>(layer.kind));
   const std::int64_t width = layer.kv_heads * layer.head_dim;
-  const View<float, 2> normed = buffers_.normed.first(plan.rows);      // [rows, hidden]
-  const View<float, 2> k = Dense(buffers_.k, plan.rows, width);        // [rows, kv_heads·head_dim]
-  const View<float, 2> v = Dense(buffers_.v, plan.rows, width);        // [rows, kv_heads·head_dim]
+  const View<float, 2> normed = buffers_.normed.first(plan.rows);  // [rows, hidden]
+  const View<float, 2> k = Dense(buffers_.k, plan.rows, width);    // [rows, kv_heads·head_dim]
+  const View<float, 2> v = Dense(buffers_.v, plan.rows, width);    // [rows, kv_heads·head_dim]
   if (layer.k_eq_v) {
     MatMul(ctx, normed, attention.k, k);
     const std::array<std::int64_t, 2> by_head = {plan.rows * layer.kv_heads, layer.head_dim};
-    RmsNorm(ctx, View<float, 2>(k.data(), by_head), kNoWeight, eps_, View<float, 2>(v.data(), by_head));
+    RmsNorm(ctx, View<float, 2>(k.data(), by_head), kNoWeight, eps_,
+            View<float, 2>(v.data(), by_head));
   } else {
     const MatMulTarget targets[] = {{attention.k, k}, {attention.v, v}};
     MatMulMany(ctx, normed, targets);
@@ -151,8 +152,9 @@ void Decoder::Attend(Context& ctx, int index, const LayerWeights& weights, const
   const AttentionWeights& attention = weights.attention;
   const KindPlan& kind = plan.kind(static_cast<int>(layer.kind));
   const std::int64_t width = config_.heads * layer.head_dim;
-  const View<float, 2> q = Dense(buffers_.q, plan.rows, width);               // [rows, heads·head_dim]
-  const View<float, 2> attended = Dense(buffers_.attended, plan.rows, width);  // [rows, heads·head_dim]
+  const View<float, 2> q = Dense(buffers_.q, plan.rows, width);  // [rows, heads·head_dim]
+  const View<float, 2> attended =
+      Dense(buffers_.attended, plan.rows, width);  // [rows, heads·head_dim]
   MatMul(ctx, buffers_.normed.first(plan.rows), attention.q, q);
   NormRope(ctx, Heads(q, config_.heads), attention.q_norm, eps_, kind.cos, kind.sin);
   Attention(ctx, Heads(q, config_.heads), kv, plan, static_cast<int>(layer.kind),
@@ -163,9 +165,9 @@ void Decoder::Attend(Context& ctx, int index, const LayerWeights& weights, const
 // branch = down · (gelu(gate·u) ⊙ up·u),  u = norm(x; pre_feedforward_layernorm)
 void Decoder::Mlp(Context& ctx, int index, const LayerWeights& weights, std::int64_t rows) {
   const std::int64_t width = config_.layers[index].intermediate;
-  const View<float, 2> u = buffers_.normed.first(rows);              // [rows, hidden]
-  const View<float, 2> gate = Dense(buffers_.gate, rows, width);     // [rows, intermediate]
-  const View<float, 2> up = Dense(buffers_.up, rows, width);         // [rows, intermediate]
+  const View<float, 2> u = buffers_.normed.first(rows);           // [rows, hidden]
+  const View<float, 2> gate = Dense(buffers_.gate, rows, width);  // [rows, intermediate]
+  const View<float, 2> up = Dense(buffers_.up, rows, width);      // [rows, intermediate]
   RmsNorm(ctx, buffers_.x.first(rows), weights.pre_feedforward_norm, eps_, u);
   const MatMulTarget targets[] = {{weights.mlp.gate, gate}, {weights.mlp.up, up}};
   MatMulMany(ctx, u, targets);
@@ -173,17 +175,18 @@ void Decoder::Mlp(Context& ctx, int index, const LayerWeights& weights, std::int
   MatMul(ctx, gate, weights.mlp.down, buffers_.branch.first(rows));
 }
 
-// branch = norm(branch; post_1) + norm(experts(norm(x; pre_2)); post_2). The router sees the residual
-// stream x itself (normed without weight), not the experts' input (Gemma4TextDecoderLayer).
+// branch = norm(branch; post_1) + norm(experts(norm(x; pre_2)); post_2). The router sees the
+// residual stream x itself (normed without weight), not the experts' input
+// (Gemma4TextDecoderLayer).
 void Decoder::Experts(Context& ctx, const LayerWeights& weights, std::int64_t rows) {
   const MoeWeights& moe = weights.moe;
-  const View<float, 2> x = buffers_.x.first(rows);                              // [rows, hidden]
-  const View<float, 2> normed = buffers_.normed.first(rows);                    // [rows, hidden]
-  const View<float, 2> branch = buffers_.branch.first(rows);                    // [rows, hidden]
-  const View<float, 2> branch2 = buffers_.branch2.first(rows);                  // [rows, hidden]
-  const View<float, 2> router = buffers_.router.first(rows);                    // [rows, experts]
-  const View<std::int32_t, 2> expert = buffers_.expert.first(rows);             // [rows, k]
-  const View<float, 2> expert_weight = buffers_.expert_weight.first(rows);      // [rows, k]
+  const View<float, 2> x = buffers_.x.first(rows);                          // [rows, hidden]
+  const View<float, 2> normed = buffers_.normed.first(rows);                // [rows, hidden]
+  const View<float, 2> branch = buffers_.branch.first(rows);                // [rows, hidden]
+  const View<float, 2> branch2 = buffers_.branch2.first(rows);              // [rows, hidden]
+  const View<float, 2> router = buffers_.router.first(rows);                // [rows, experts]
+  const View<std::int32_t, 2> expert = buffers_.expert.first(rows);         // [rows, k]
+  const View<float, 2> expert_weight = buffers_.expert_weight.first(rows);  // [rows, k]
 
   RmsNorm(ctx, branch, moe.post_norm_1, eps_, branch);
   RmsNorm(ctx, x, kNoWeight, eps_, normed);
@@ -192,7 +195,8 @@ void Decoder::Experts(Context& ctx, const LayerWeights& weights, std::int64_t ro
   RouteTopK(ctx, router, moe.expert_scale, expert, expert_weight);
 
   RmsNorm(ctx, x, moe.pre_norm_2, eps_, normed);
-  culet::Experts(ctx, normed, moe.gate_up, moe.down, config_.experts, expert, expert_weight, branch2);
+  culet::Experts(ctx, normed, moe.gate_up, moe.down, config_.experts, expert, expert_weight,
+                 branch2);
   RmsNorm(ctx, branch2, moe.post_norm_2, eps_, branch2);
   AddRows(ctx, branch, branch2, branch);
 }
@@ -206,8 +210,8 @@ void Decoder::PerLayerEmbeddings(Context& ctx, std::span<const std::int32_t> tok
   const std::int64_t rows = static_cast<std::int64_t>(tokens.size());
   const std::int64_t begin = first * config_.ple_width;
   const std::int64_t width = (last - first) * config_.ple_width;
-  const View<float, 2> token = Dense(buffers_.ple, rows, width);                 // [rows, layers·P]
-  const View<float, 2> projected = Dense(buffers_.ple_projected, rows, width);   // [rows, layers·P]
+  const View<float, 2> token = Dense(buffers_.ple, rows, width);                // [rows, layers·P]
+  const View<float, 2> projected = Dense(buffers_.ple_projected, rows, width);  // [rows, layers·P]
   ple_stride_ = width;
   Embed(ctx, global.ple_table, tokens, begin, global.ple_scale, token);
   MatMul(ctx, embedded, global.ple_projection.slice(begin, width), projected);
@@ -215,15 +219,15 @@ void Decoder::PerLayerEmbeddings(Context& ctx, std::span<const std::int32_t> tok
              eps_, token);
 }
 
-// x = (x + norm(projection · (gelu(gate·x) ⊙ ple); post)) · layer_scalar; x is not normed before the
-// gate. `ple_column`: where this layer's embedding begins in the ple buffer.
+// x = (x + norm(projection · (gelu(gate·x) ⊙ ple); post)) · layer_scalar; x is not normed before
+// the gate. `ple_column`: where this layer's embedding begins in the ple buffer.
 void Decoder::InjectPerLayerEmbedding(Context& ctx, const LayerWeights& weights, std::int64_t rows,
                                       std::int64_t ple_column) {
-  const View<float, 2> x = buffers_.x.first(rows);                                  // [rows, hidden]
-  const View<float, 2> gate = Dense(buffers_.gate, rows, config_.ple_width);        // [rows, P]
-  const View<float, 2> branch = buffers_.branch.first(rows);                        // [rows, hidden]
+  const View<float, 2> x = buffers_.x.first(rows);                            // [rows, hidden]
+  const View<float, 2> gate = Dense(buffers_.gate, rows, config_.ple_width);  // [rows, P]
+  const View<float, 2> branch = buffers_.branch.first(rows);                  // [rows, hidden]
   const View<float, 2> ple(buffers_.ple.data() + ple_column, {rows, config_.ple_width},
-                           {ple_stride_, 1});                                       // [rows, P]
+                           {ple_stride_, 1});  // [rows, P]
   MatMul(ctx, x, weights.ple.gate, gate);
   GeluMul(ctx, gate, ple, gate);
   MatMul(ctx, gate, weights.ple.projection, branch);

@@ -1,5 +1,6 @@
 // The text decoder of Gemma 4: the family's maths, written once.
-// Source: transformers Gemma4TextModel, Gemma4UnifiedTextModel (models/gemma4, models/gemma4_unified).
+// Source: transformers Gemma4TextModel, Gemma4UnifiedTextModel (models/gemma4,
+// models/gemma4_unified).
 #pragma once
 
 #include <functional>
@@ -13,8 +14,8 @@
 
 namespace culet {
 
-// Sees the residual stream: index 0 is the scaled embedding, index i the output of layer i − 1, before
-// the final norm. For tests and debugging.       x [rows, hidden]
+// Sees the residual stream: index 0 is the scaled embedding, index i the output of layer i − 1,
+// before the final norm. For tests and debugging.       x [rows, hidden]
 using LayerTap = std::function<void(int index, View<const float, 2> x)>;
 
 // Threads: one Forward at a time.
@@ -23,10 +24,10 @@ class Decoder {
   // `rows`: of the largest batch. Keeps references to config and weights.
   Decoder(const ModelConfig& config, WeightSource& weights, std::int64_t rows);
 
-  // Computes every row of `batch`: stores their K and V, and returns the hidden states after the final
-  // norm of the rows that asked, in their order [wanted, hidden] (valid until the next call). Rows that
-  // did not ask stop at the last layer that stores KV: what follows cannot reach any other row.
-  // `kv`: by layer; a layer that shares another's has that layer's pages.
+  // Computes every row of `batch`: stores their K and V, and returns the hidden states after the
+  // final norm of the rows that asked, in their order [wanted, hidden] (valid until the next call).
+  // Rows that did not ask stop at the last layer that stores KV: what follows cannot reach any
+  // other row. `kv`: by layer; a layer that shares another's has that layer's pages.
   View<const float, 2> Forward(Context& ctx, const Batch& batch, std::span<const KvLayer> kv,
                                const LayerTap& tap = {});
 

@@ -12,9 +12,9 @@ namespace culet {
 using Vector = std::span<const float>;
 
 struct AttentionWeights {
-  Matrix q, o;             // [heads·head_dim, hidden], [hidden, heads·head_dim]
-  Matrix k, v;             // [kv_heads·head_dim, hidden]; layers that own KV; no v where k_eq_v
-  Vector q_norm, k_norm;   // [head_dim]; k_norm only in layers that own KV
+  Matrix q, o;            // [heads·head_dim, hidden], [hidden, heads·head_dim]
+  Matrix k, v;            // [kv_heads·head_dim, hidden]; layers that own KV; no v where k_eq_v
+  Vector q_norm, k_norm;  // [head_dim]; k_norm only in layers that own KV
 };
 
 struct MlpWeights {
@@ -23,14 +23,14 @@ struct MlpWeights {
 };
 
 struct MoeWeights {
-  Matrix router;                // [experts, hidden]
-  Vector router_scale;          // [hidden]
-  Vector expert_scale;          // [experts]
-  Matrix gate_up;               // [experts·2·width, hidden]: an expert's gate rows, then its up rows
-  Matrix down;                  // [experts·hidden, width]
-  Vector post_norm_1;           // [hidden] after the dense MLP
-  Vector pre_norm_2;            // [hidden] before the experts
-  Vector post_norm_2;           // [hidden] after them
+  Matrix router;        // [experts, hidden]
+  Vector router_scale;  // [hidden]
+  Vector expert_scale;  // [experts]
+  Matrix gate_up;       // [experts·2·width, hidden]: an expert's gate rows, then its up rows
+  Matrix down;          // [experts·hidden, width]
+  Vector post_norm_1;   // [hidden] after the dense MLP
+  Vector pre_norm_2;    // [hidden] before the experts
+  Vector post_norm_2;   // [hidden] after them
 };
 
 struct PleLayerWeights {
@@ -49,12 +49,12 @@ struct LayerWeights {
 };
 
 struct GlobalWeights {
-  Matrix embedding;        // [vocab, hidden]
-  Matrix head;             // [vocab, hidden]; the embedding where tied
-  Vector final_norm;       // [hidden]
-  Matrix ple_table;        // [ple_vocab, layers·ple_width]; read row by row
-  Matrix ple_projection;   // [layers·ple_width, hidden]
-  Vector ple_norm;         // [ple_width]
+  Matrix embedding;              // [vocab, hidden]
+  Matrix head;                   // [vocab, hidden]; the embedding where tied
+  Vector final_norm;             // [hidden]
+  Matrix ple_table;              // [ple_vocab, layers·ple_width]; read row by row
+  Matrix ple_projection;         // [layers·ple_width, hidden]
+  Vector ple_norm;               // [ple_width]
   float embedding_scale = 1.0f;  // √hidden, rounded to bf16 where the table is stored in bf16
   float ple_scale = 1.0f;        // √ple_width, likewise
 };

@@ -1,5 +1,5 @@
-// From generated tokens to what a caller sees: whole characters, thinking apart from the answer, tool
-// calls parsed, stop texts honoured.
+// From generated tokens to what a caller sees: whole characters, thinking apart from the answer,
+// tool calls parsed, stop texts honoured.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@
 
 namespace culet {
 
-// Cuts a stream of text before the first of some texts. Holds back what may be the beginning of one.
+// Cuts a stream of text before the first of some texts. Holds back what may be the beginning of
+// one.
 class StopTexts {
  public:
   // Empty texts never match.

@@ -162,7 +162,8 @@ std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk) {
     left = static_cast<std::int64_t>(tokens_[sequence].size()) - computed(sequence);
   }
   const bool last_step = left <= chunk;
-  const StepPart part = {sequence, std::min(left, chunk), last_step ? Wanted::kLast : Wanted::kNone};
+  const StepPart part = {sequence, std::min(left, chunk),
+                         last_step ? Wanted::kLast : Wanted::kNone};
   const View<const float, 2> hidden = Step(std::span(&part, 1));
   if (!last_step) return {};
   const View<const float, 2> logits = Logits(hidden);

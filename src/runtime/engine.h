@@ -1,7 +1,8 @@
-// The one place that computes: sequences with their tokens and KV, and steps over rows of any of them.
+// The one place that computes: sequences with their tokens and KV, and steps over rows of any of
+// them.
 //
-// There is no prefill and no decode: each sequence has tokens, a beginning of which is computed, and
-// rows catch up with the tokens, at most `chunk` rows a step.
+// There is no prefill and no decode: each sequence has tokens, a beginning of which is computed,
+// and rows catch up with the tokens, at most `chunk` rows a step.
 //
 // Threads: one caller at a time.
 #pragma once
@@ -52,23 +53,23 @@ class Engine {
   // Adds tokens to be computed. Throws Error: kInvalidArgument for an id outside the vocabulary,
   // kResource where they do not fit the context; then nothing has changed.
   void Append(int sequence, std::span<const std::int32_t> tokens);
-  // Forgets the tokens from `position` on. What must be computed again for it catches up at the next
-  // step; recomputed_tokens counts it.
+  // Forgets the tokens from `position` on. What must be computed again for it catches up at the
+  // next step; recomputed_tokens counts it.
   void Rewind(int sequence, std::int64_t position);
   void Pin(int sequence) { kv_.Pin(sequence); }
   std::int64_t recomputed_tokens(int sequence) const { return recomputed_[sequence]; }
 
-  // One forward pass. Returns the hidden states (after the final norm) of the wanted rows, part after
-  // part [wanted, hidden], valid until the next step. A sequence stands in at most one part.
+  // One forward pass. Returns the hidden states (after the final norm) of the wanted rows, part
+  // after part [wanted, hidden], valid until the next step. A sequence stands in at most one part.
   View<const float, 2> Step(std::span<const StepPart> parts, const LayerTap& tap = {});
 
   // Logits of at most kHeadRows hidden states [rows, vocab], valid until the next call.
   static constexpr std::int64_t kHeadRows = 16;
   View<const float, 2> Logits(View<const float, 2> hidden);
 
-  // Computes what is left of the sequence, `chunk` rows a step (0: the plan's), and returns the logits
-  // of its last token [vocab]. `should_stop` is asked before each step; true returns an empty span with
-  // everything still valid.
+  // Computes what is left of the sequence, `chunk` rows a step (0: the plan's), and returns the
+  // logits of its last token [vocab]. `should_stop` is asked before each step; true returns an
+  // empty span with everything still valid.
   template <typename ShouldStop>
   std::span<const float> CatchUp(int sequence, std::int64_t chunk, const ShouldStop& should_stop) {
     for (;;) {

@@ -8,7 +8,9 @@
 namespace culet {
 namespace {
 
-std::int64_t PagesFor(std::int64_t positions) { return (positions + kPageTokens - 1) / kPageTokens; }
+std::int64_t PagesFor(std::int64_t positions) {
+  return (positions + kPageTokens - 1) / kPageTokens;
+}
 
 std::uint64_t PageBytes(const LayerConfig& layer, DType dtype) {
   return static_cast<std::uint64_t>(layer.kv_heads * layer.head_dim * kPageTokens) *
@@ -81,8 +83,8 @@ KvCache::KvCache(const ModelConfig& config, const KvPlan& plan)
       sequences_(static_cast<std::size_t>(plan.sequences)) {
   for (const LayerKind kind : {LayerKind::kSliding, LayerKind::kFull}) {
     pools_.emplace_back(plan.PagesPerSequence(config, kind) * plan.sequences);
-    tables_[static_cast<int>(kind)].assign(
-        static_cast<std::size_t>(table_stride_ * plan.sequences), -1);
+    tables_[static_cast<int>(kind)].assign(static_cast<std::size_t>(table_stride_ * plan.sequences),
+                                           -1);
   }
   std::byte* next = memory_.data();
   for (const LayerConfig& layer : config.layers) {
@@ -104,9 +106,10 @@ int KvCache::AddSequence() {
     sequences_[index].taken = true;
     return static_cast<int>(index);
   }
-  throw Error(ErrorKind::kResource, "all " + std::to_string(sequences_.size()) +
-                                        " sequences of this model are in use; end a session, or load "
-                                        "it with more sequences");
+  throw Error(ErrorKind::kResource,
+              "all " + std::to_string(sequences_.size()) +
+                  " sequences of this model are in use; end a session, or load "
+                  "it with more sequences");
 }
 
 void KvCache::RemoveSequence(int sequence) {

@@ -1,9 +1,9 @@
 // KV in pages: one pool for each kind of layer, a table of pages for each sequence.
 //
 // A page holds kPageTokens positions of every layer of its kind that owns KV. Full-attention layers
-// keep all pages. Sliding layers need only the pages that the window of the next rows reaches; older
-// ones stay as long as memory allows, so that going back is cheap, and are taken for new rows when the
-// pool runs out, oldest first.
+// keep all pages. Sliding layers need only the pages that the window of the next rows reaches;
+// older ones stay as long as memory allows, so that going back is cheap, and are taken for new rows
+// when the pool runs out, oldest first.
 //
 //   window 8, pages of 4, 14 positions stored, next row is 14:   window of 14 is 7 … 14
 //   pages      [0][1][2][3]
@@ -23,17 +23,17 @@
 
 namespace culet {
 
-// The number format of the cache where nobody asks for one: f32 for checkpoints that are not bf16, and
-// for models so small that f32 costs nothing (at most kSmallKvBytes a position): there every rounding
-// shows, and an expert chosen by a hair may flip. Else bf16, half the bytes.
+// The number format of the cache where nobody asks for one: f32 for checkpoints that are not bf16,
+// and for models so small that f32 costs nothing (at most kSmallKvBytes a position): there every
+// rounding shows, and an expert chosen by a hair may flip. Else bf16, half the bytes.
 inline constexpr std::int64_t kSmallKvBytes = 8192;
 DType DefaultKvDType(const ModelConfig& config, DType weights);
 
 // What the pools are sized for.
 struct KvPlan {
   DType dtype = DType::kBF16;
-  std::int64_t context = 0;        // positions of one sequence
-  std::int64_t chunk = 1;          // most rows that one step adds to a sequence
+  std::int64_t context = 0;  // positions of one sequence
+  std::int64_t chunk = 1;    // most rows that one step adds to a sequence
   std::int64_t sequences = 1;
   std::int64_t rewind_tokens = 0;  // sliding layers: positions kept behind the window if possible
 
@@ -50,7 +50,7 @@ class PagePool {
   std::int64_t used_pages() const {
     return static_cast<std::int64_t>(references_.size() - free_.size());
   }
-  std::int32_t Take();              // count 1; the pool must not be empty
+  std::int32_t Take();  // count 1; the pool must not be empty
   void AddReference(std::int32_t page);
   void Release(std::int32_t page);  // free again at count 0
 
@@ -95,8 +95,8 @@ class KvCache {
  private:
   struct PinnedPages {
     std::int64_t position = 0;
-    std::int64_t first_page = 0;         // index of pages.front() in the table
-    std::vector<std::int32_t> pages;     // sliding kind
+    std::int64_t first_page = 0;      // index of pages.front() in the table
+    std::vector<std::int32_t> pages;  // sliding kind
   };
   struct Sequence {
     bool taken = false;
@@ -117,8 +117,8 @@ class KvCache {
   KvPlan plan_;
   Buffer memory_;
   std::vector<KvLayer> layers_;
-  std::vector<PagePool> pools_;                       // by kind
-  std::vector<std::int32_t> tables_[kLayerKinds];     // [sequences, table_stride]
+  std::vector<PagePool> pools_;                    // by kind
+  std::vector<std::int32_t> tables_[kLayerKinds];  // [sequences, table_stride]
   std::int64_t table_stride_;
   std::vector<Sequence> sequences_;
 };

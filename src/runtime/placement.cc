@@ -14,7 +14,8 @@ namespace {
 constexpr std::size_t kTouchedRowsKept = 1024;
 
 float ElementAt(const TensorView& tensor, std::int64_t index) {
-  const std::byte* at = tensor.bytes.data() + static_cast<std::size_t>(index) * DTypeBytes(tensor.dtype);
+  const std::byte* at =
+      tensor.bytes.data() + static_cast<std::size_t>(index) * DTypeBytes(tensor.dtype);
   if (tensor.dtype == DType::kF32) {
     float value = 0;
     std::memcpy(&value, at, sizeof value);
@@ -42,7 +43,8 @@ MappedWeights::MappedWeights(const Checkpoint& checkpoint) : checkpoint_(checkpo
   }
   vectors_.reserve(static_cast<std::size_t>(vector_elements));
 
-  const std::string head = checkpoint.head_is_embedding() ? "embed_tokens.weight" : "lm_head.weight";
+  const std::string head =
+      checkpoint.head_is_embedding() ? "embed_tokens.weight" : "lm_head.weight";
   const std::string embedding =
       checkpoint.has_tensor("embed_tokens.weight") ? "embed_tokens.weight" : "lm_head.weight";
   global_.embedding = AsMatrix(embedding);
@@ -124,7 +126,8 @@ void MappedWeights::PrefetchRows(std::span<const std::int32_t> tokens) {
   }
   const std::uint64_t row_bytes = table.bytes.size() / static_cast<std::uint64_t>(table.shape[0]);
   for (const std::int32_t token : tokens) {
-    table.file->WillNeed(table.file_offset + static_cast<std::uint64_t>(token) * row_bytes, row_bytes);
+    table.file->WillNeed(table.file_offset + static_cast<std::uint64_t>(token) * row_bytes,
+                         row_bytes);
   }
 }
 

@@ -1,4 +1,5 @@
-// Where weights are. On the CPU: matrices where they lie in the mapped files, vectors widened to f32.
+// Where weights are. On the CPU: matrices where they lie in the mapped files, vectors widened to
+// f32.
 #pragma once
 
 #include <cstdint>

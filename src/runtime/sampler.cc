@@ -32,7 +32,8 @@ std::uint64_t NextRandom(std::uint64_t* state) {
 }  // namespace
 
 void SamplingParameters::Check() const {
-  if (!(temperature >= 0 && temperature <= 100)) BadParameter("temperature", temperature, "0 (greedy) to 100");
+  if (!(temperature >= 0 && temperature <= 100))
+    BadParameter("temperature", temperature, "0 (greedy) to 100");
   if (top_k < 0) BadParameter("top_k", static_cast<double>(top_k), "0 (off) or more");
   if (!(top_p > 0 && top_p <= 1)) BadParameter("top_p", top_p, "above 0 and at most 1 (off)");
   if (!(min_p >= 0 && min_p < 1)) BadParameter("min_p", min_p, "0 (off) or more, below 1");
@@ -63,10 +64,11 @@ void Sampler::Observe(std::span<const std::int32_t> tokens) {
 
 float Sampler::Adjusted(std::int32_t token, float logit) const {
   if (!std::isfinite(logit)) {
-    throw Error(ErrorKind::kInternal,
-                "the logit of token " + std::to_string(token) +
-                    " is not a finite number: the weights hold NaN or infinity, or overflow in this "
-                    "number format");
+    throw Error(
+        ErrorKind::kInternal,
+        "the logit of token " + std::to_string(token) +
+            " is not a finite number: the weights hold NaN or infinity, or overflow in this "
+            "number format");
   }
   if (suppressed_[static_cast<std::size_t>(token)]) return -std::numeric_limits<float>::infinity();
   const float penalty = static_cast<float>(parameters_.repetition_penalty);
@@ -129,7 +131,8 @@ std::int32_t Sampler::Draw() {
   return candidates_[kept - 1].token;  // rounding left a crumb
 }
 
-LogProbabilities TopLogProbabilities(std::span<const float> logits, std::int32_t chosen, int count) {
+LogProbabilities TopLogProbabilities(std::span<const float> logits, std::int32_t chosen,
+                                     int count) {
   const float best = *std::max_element(logits.begin(), logits.end());
   double sum = 0;  // 262144 addends: f32 would lose the small ones
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - best);
@@ -139,7 +142,8 @@ LogProbabilities TopLogProbabilities(std::span<const float> logits, std::int32_t
   result.chosen = static_cast<float>(logits[static_cast<std::size_t>(chosen)] - log_sum);
   result.top.resize(logits.size());
   for (std::size_t token = 0; token < logits.size(); ++token) {
-    result.top[token] = {static_cast<std::int32_t>(token), static_cast<float>(logits[token] - log_sum)};
+    result.top[token] = {static_cast<std::int32_t>(token),
+                         static_cast<float>(logits[token] - log_sum)};
   }
   const std::size_t kept = std::min(static_cast<std::size_t>(std::max(0, count)), logits.size());
   std::partial_sort(result.top.begin(), result.top.begin() + static_cast<std::ptrdiff_t>(kept),

@@ -7,8 +7,8 @@
 
 namespace culet {
 
-// Everything resolved: no "unset". Order of the steps as in transformers: repetition penalty, suppressed
-// tokens, temperature, top-k, top-p, min-p.
+// Everything resolved: no "unset". Order of the steps as in transformers: repetition penalty,
+// suppressed tokens, temperature, top-k, top-p, min-p.
 struct SamplingParameters {
   double temperature = 0.0;         // 0: greedy (the filters do not matter then)
   std::int64_t top_k = 0;           // 0: off

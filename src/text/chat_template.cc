@@ -92,8 +92,8 @@ class Renderer {
   }
 
   void WriteSystemTurn() {
-    const bool has_system = !messages_.empty() && (messages_[0].role == "system" ||
-                                                   messages_[0].role == "developer");
+    const bool has_system =
+        !messages_.empty() && (messages_[0].role == "system" || messages_[0].role == "developer");
     const bool has_tools = IsTruthy(&request_.tools);
     if (!request_.enable_thinking && !has_tools && !has_system) return;
     out_.Template("<|turn>system\n");
@@ -153,8 +153,8 @@ class Renderer {
     out_.Append(content.segments());
 
     const Message* next = NextSpeaker(index);
-    const bool continues = is_model && next && next->role == "assistant" &&
-                           (!message.has_calls || answered);
+    const bool continues =
+        is_model && next && next->role == "assistant" && (!message.has_calls || answered);
     if (turn_ == Turn::kCalled) {
       out_.Template("<|tool_response>");
     } else if (!continues && !(answered && !has_content && !next)) {
@@ -184,7 +184,8 @@ class Renderer {
     const OrderedJson& calls = *Get(*message.value, "tool_calls");
     const std::string expected =
         "give {\"type\": \"function\", \"function\": {\"name\": …, \"arguments\": {…}}}";
-    if (!calls.is_array()) FailField(message.path + ".tool_calls", &calls, "give an array of calls");
+    if (!calls.is_array())
+      FailField(message.path + ".tool_calls", &calls, "give an array of calls");
     std::size_t index = 0;
     for (const OrderedJson& call : calls) {
       const std::string path = message.path + ".tool_calls[" + std::to_string(index++) + "]";

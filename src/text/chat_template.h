@@ -1,9 +1,9 @@
 // Conversations to prompts: the two published Gemma 4 chat templates, stated natively.
-// Source: docs/spec/03-tokenizer-and-chat.md, section 4; the texts are in templates/. Equal to jinja2
-// on both, also for odd content (tests/text/template_compare.py), with these exceptions:
+// Source: docs/spec/03-tokenizer-and-chat.md, section 4; the texts are in templates/. Equal to
+// jinja2 on both, also for odd content (tests/text/template_compare.py), with these exceptions:
 //   - members that stand twice in a JSON object, numbers beyond what a double can hold (1e999,
-//     integers of more than 308 digits), lone surrogates and nesting beyond 256 are refused when the
-//     request is parsed;
+//     integers of more than 308 digits), lone surrogates and nesting beyond 256 are refused when
+//     the request is parsed;
 //   - letters that are newer than Unicode 14 have no upper and lower case (python_text.h).
 //
 // Errors: Error(kInvalidArgument) names the message's index and field, with a way out, wherever
@@ -40,14 +40,15 @@ struct ChatRequest {
 // Reads {"messages": …, "tools": …, "enable_thinking": …, "preserve_thinking": …,
 // "add_generation_prompt": …}; all but messages may be left out, and null counts as left out.
 // `place` names the text in messages. Throws Error: kCorrupt where it is not JSON, kInvalidArgument
-// for an unknown member or a wrong type. Integers that 64 bits cannot hold are kept (python_text.h).
+// for an unknown member or a wrong type. Integers that 64 bits cannot hold are kept
+// (python_text.h).
 ChatRequest ParseChatRequest(std::string_view json_text, const std::string& place);
 
 class ChatTemplate {
  public:
   // Recognises the published templates by their bytes (a newline at the very end is ignored, as
-  // jinja2 does). Anything else: known() is false, the variant is `fallback`, and warning() says how
-  // the text differs and what is used.
+  // jinja2 does). Anything else: known() is false, the variant is `fallback`, and warning() says
+  // how the text differs and what is used.
   static ChatTemplate FromText(std::string_view template_text, TemplateVariant fallback);
   static ChatTemplate Published(TemplateVariant variant);
 

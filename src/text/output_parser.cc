@@ -236,7 +236,9 @@ ParsedOutput ParseOutput(std::string_view text, bool starts_in_thought) {
       switch (event.kind) {
         case OutputEvent::Kind::kThinking: output.thinking += event.text; break;
         case OutputEvent::Kind::kContent: output.content += event.text; break;
-        case OutputEvent::Kind::kToolCall: output.tool_calls.push_back(std::move(event.call)); break;
+        case OutputEvent::Kind::kToolCall:
+          output.tool_calls.push_back(std::move(event.call));
+          break;
       }
     }
   };

@@ -11,8 +11,10 @@
 //   thinking   up to `<channel|>`; the label "thought" and its newline are dropped, any other label
 //              is text. White space at the end is dropped.
 //   call       up to `<tool_call|>` (or the next `<|tool_call>`); see tool_call_parser.h. One that
-//              cannot be read is given as answer text with its delimiters, so that nothing vanishes.
-//   end        `<turn|>`, `<eos>` and `<|tool_response>` end the output, and everything after them is
+//              cannot be read is given as answer text with its delimiters, so that nothing
+//              vanishes.
+//   end        `<turn|>`, `<eos>` and `<|tool_response>` end the output, and everything after them
+//   is
 //              ignored; only calls that follow a `<|tool_response>` after a call are still read. A
 //              call cut off by an end is read as far as it goes, once its `{` was there.
 //

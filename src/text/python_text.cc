@@ -35,9 +35,9 @@ constexpr std::string_view kFinalSigma = "\xcf\x82";
 // The entry of a table sorted by `last` that could hold `code`; null if none.
 template <typename Table>
 auto FindRange(const Table& table, char32_t code) -> decltype(std::data(table)) {
-  const auto* entry = std::lower_bound(
-      std::begin(table), std::end(table), code,
-      [](const auto& range, char32_t wanted) { return range.last < wanted; });
+  const auto* entry =
+      std::lower_bound(std::begin(table), std::end(table), code,
+                       [](const auto& range, char32_t wanted) { return range.last < wanted; });
   return entry != std::end(table) && entry->first <= code ? entry : nullptr;
 }
 

@@ -14,8 +14,8 @@
 
 namespace culet::python {
 
-// JSON integers that 64 bits cannot hold are kept as `binary` values with their digits (no JSON text
-// can give a binary value). See ParseChatRequest.
+// JSON integers that 64 bits cannot hold are kept as `binary` values with their digits (no JSON
+// text can give a binary value). See ParseChatRequest.
 OrderedJson BigInteger(std::string_view digits);
 bool IsBigInteger(const OrderedJson& value);
 

@@ -30,9 +30,9 @@ void WriteMembersAtDepth(const OrderedJson& object, bool quote_keys, int depth,
 void WriteValueAtDepth(const OrderedJson& value, bool quote_keys, int depth, TemplateWriter* out) {
   // Parsed requests are within this; one built in memory might not be.
   if (depth > kMaxJsonDepth) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "a value of the request is nested deeper than " + std::to_string(kMaxJsonDepth) +
-                    " levels; make it flatter");
+    throw Error(ErrorKind::kInvalidArgument, "a value of the request is nested deeper than " +
+                                                 std::to_string(kMaxJsonDepth) +
+                                                 " levels; make it flatter");
   }
   switch (value.type()) {
     case OrderedJson::value_t::null: out->Template("null"); return;

@@ -61,9 +61,9 @@ std::string BareValue(std::string_view text) {
 // An object or array that is not closed yet.
 struct Open {
   bool is_object;
-  std::string key;           // of the member whose value comes next (as JSON text)
+  std::string key;  // of the member whose value comes next (as JSON text)
   bool has_key = false;
-  bool has_value = false;    // since the last comma
+  bool has_value = false;                                    // since the last comma
   std::vector<std::pair<std::string, std::string>> members;  // key and value as JSON text
   std::unordered_map<std::string, std::size_t> places;       // key to its index in members
 
@@ -218,11 +218,11 @@ std::optional<ToolCall> ParseToolCall(std::string_view body, bool cut_off) {
   if (body.starts_with(kCallPrefix)) body.remove_prefix(kCallPrefix.size());
   const std::size_t brace = body.find('{');
   const std::string_view name = python::Strip(body.substr(0, brace));
-  if (name.empty() || HasSpace(name) || (brace == std::string_view::npos && cut_off)) return std::nullopt;
+  if (name.empty() || HasSpace(name) || (brace == std::string_view::npos && cut_off))
+    return std::nullopt;
   ToolCall call{std::string(name), "{}"};
   if (brace != std::string_view::npos) {
-    std::optional<std::string> arguments =
-        ArgumentsParser(body.substr(brace + 1)).Parse();
+    std::optional<std::string> arguments = ArgumentsParser(body.substr(brace + 1)).Parse();
     if (!arguments) return std::nullopt;
     call.arguments_json = std::move(*arguments);
   }

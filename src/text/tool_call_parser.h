@@ -21,9 +21,9 @@ inline constexpr std::size_t kMaxCallDepth = 200;
 // stray commas, brackets not closed. A key that stands twice keeps its place and its last value. A
 // member without `:` is dropped.
 //
-// Nothing if there is no name or one with white space in it, if it is nested deeper than kMaxCallDepth, or if it was `cut_off`
-// before its `{`; a member cut off before its value is dropped. Iterative; time linear in the body
-// for each level of nesting.
+// Nothing if there is no name or one with white space in it, if it is nested deeper than
+// kMaxCallDepth, or if it was `cut_off` before its `{`; a member cut off before its value is
+// dropped. Iterative; time linear in the body for each level of nesting.
 std::optional<ToolCall> ParseToolCall(std::string_view body, bool cut_off);
 
 }  // namespace culet

@@ -1,5 +1,5 @@
-// Fails where a session answers differently than its parts promise: what it keeps, when it stops, what
-// it counts. Runs the bundled demo model.
+// Fails where a session answers differently than its parts promise: what it keeps, when it stops,
+// what it counts. Runs the bundled demo model.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -63,7 +63,8 @@ TEST(Session, APromptThatGoesOnComputesOnlyWhatIsNew) {
   Prompt second;
   second.tokens.assign(session.tokens().begin(), session.tokens().end());
   const std::int64_t kept = static_cast<std::int64_t>(second.tokens.size());
-  const std::vector<TokenId> more = model->text().Encode("<turn|>\n<|turn>user\n1 + 2?<turn|>\n<|turn>model\n");
+  const std::vector<TokenId> more =
+      model->text().Encode("<turn|>\n<|turn>user\n1 + 2?<turn|>\n<|turn>model\n");
   second.tokens.insert(second.tokens.end(), more.begin(), more.end());
   const GenerateResult next = session.Generate(second, Greedy(8));
   EXPECT_EQ(next.cached_tokens, kept);

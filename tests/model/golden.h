@@ -82,8 +82,7 @@ struct LoadSettings {
 
 inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSettings& settings) {
   LoadedModel model;
-  model.checkpoint =
-      std::make_unique<Checkpoint>(Checkpoint::Open(FileSystem::Real(), folder));
+  model.checkpoint = std::make_unique<Checkpoint>(Checkpoint::Open(FileSystem::Real(), folder));
   KvPlan plan;
   plan.dtype = settings.bf16_kv
                    ? DType::kBF16

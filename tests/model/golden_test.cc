@@ -1,10 +1,10 @@
 // Fails where the decoder does not compute what transformers computes from the same weights.
+#include "model/golden.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
-
-#include "model/golden.h"
 
 namespace culet {
 namespace {
@@ -66,8 +66,8 @@ int FirstLayerApart(const std::vector<std::vector<float>>& taps, const Safetenso
     const std::span<const float> got = std::span(taps[layer]).last(reference.size());
     const double error = RelativeError(got, reference);
     if (error > limit) {
-      *report = "hidden." + std::to_string(layer) + " (0: the embedding, i: after layer i-1) is off by " +
-                std::to_string(error);
+      *report = "hidden." + std::to_string(layer) +
+                " (0: the embedding, i: after layer i-1) is off by " + std::to_string(error);
       return static_cast<int>(layer);
     }
   }
@@ -99,8 +99,8 @@ TEST_P(GoldenTest, LogitsAndEveryLayerAreThoseOfTheReference) {
     EXPECT_LE(RelativeError(logits, reference), kF32Limit);
     return;
   }
-  // Of bf16 cases only the embedding is stored: a root of the hidden size that is not rounded to bf16
-  // moves it by 0.1%, which the bar below is too coarse to see.
+  // Of bf16 cases only the embedding is stored: a root of the hidden size that is not rounded to
+  // bf16 moves it by 0.1%, which the bar below is too coarse to see.
   std::string report;
   EXPECT_EQ(FirstLayerApart(taps, golden, kF32Limit, &report), -1) << report;
   // Exact maths on the same bf16 weights is the measure; the reference's own bf16 run is the bar.
@@ -111,7 +111,8 @@ TEST_P(GoldenTest, LogitsAndEveryLayerAreThoseOfTheReference) {
 
 std::string CaseName(const ::testing::TestParamInfo<LevelCase>& info) {
   std::string name = info.param.golden.name + "_" + std::string(CpuLevelName(info.param.level));
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(c); }, '_');
   return name;
 }
 
@@ -132,7 +133,8 @@ TEST_P(GreedyTest, TokensAreTheReferencesWhereItsLeadIsLargerThanRounding) {
   testing::LoadedModel model = testing::LoadModel(param.folder, {});
   const SafetensorsFile golden =
       SafetensorsFile::Open(FileSystem::Real(), param.folder / "golden.safetensors");
-  const std::vector<std::int64_t> greedy = Elements<std::int64_t>(golden.tensors().at("greedy_ids"));
+  const std::vector<std::int64_t> greedy =
+      Elements<std::int64_t>(golden.tensors().at("greedy_ids"));
   const std::vector<float> gap = Elements<float>(golden.tensors().at("greedy_gap"));
   const std::vector<float> reference = Elements<float>(golden.tensors().at("logits"));
   const std::vector<float> own = Elements<float>(golden.tensors().at("logits_bf16"));

@@ -1,6 +1,6 @@
 // Fails where a token's result depends on what it must not depend on: how its prompt was cut into
-// chunks, who else is in the batch, where the sequence has been before, or how many threads compute.
-// Every kernel promises rows that are equal bit for bit, so these equalities are exact.
+// chunks, who else is in the batch, where the sequence has been before, or how many threads
+// compute. Every kernel promises rows that are equal bit for bit, so these equalities are exact.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -34,7 +34,8 @@ std::vector<float> LastLogits(Engine& engine, int sequence, std::int64_t chunk) 
   return {logits.begin(), logits.end()};
 }
 
-std::vector<float> Alone(Engine& engine, const std::vector<std::int32_t>& tokens, std::int64_t chunk) {
+std::vector<float> Alone(Engine& engine, const std::vector<std::int32_t>& tokens,
+                         std::int64_t chunk) {
   const int sequence = engine.AddSequence();
   engine.Append(sequence, tokens);
   std::vector<float> logits = LastLogits(engine, sequence, chunk);
@@ -44,8 +45,8 @@ std::vector<float> Alone(Engine& engine, const std::vector<std::int32_t>& tokens
 
 // Lengths where windows and pages end.
 std::vector<std::int64_t> Lengths(std::int64_t window) {
-  std::vector<std::int64_t> lengths = {1, 2, kPageTokens - 1, kPageTokens, kPageTokens + 1,
-                                       2 * kPageTokens + 3};
+  std::vector<std::int64_t> lengths = {
+      1, 2, kPageTokens - 1, kPageTokens, kPageTokens + 1, 2 * kPageTokens + 3};
   for (const std::int64_t length : {window - 1, window, window + 1, 3 * window}) {
     if (length >= 1 && length <= MaxContext()) lengths.push_back(length);
   }
@@ -56,9 +57,10 @@ std::vector<std::int64_t> Lengths(std::int64_t window) {
 std::vector<GoldenCase> FamilyCases() {
   std::vector<GoldenCase> cases;
   for (const char* name :
-       {"e2b_like", "e4b_like", "unified_12b_like", "moe_26b_like", "dense_31b_like", "e_long_prompt",
-        "long_prompt", "window_1", "moe_128_top_8", "odd_sizes", "e_k_eq_v", "e2b_like_bf16",
-        "e4b_like_bf16", "unified_12b_like_bf16", "moe_26b_like_bf16", "dense_31b_like_bf16"}) {
+       {"e2b_like", "e4b_like", "unified_12b_like", "moe_26b_like", "dense_31b_like",
+        "e_long_prompt", "long_prompt", "window_1", "moe_128_top_8", "odd_sizes", "e_k_eq_v",
+        "e2b_like_bf16", "e4b_like_bf16", "unified_12b_like_bf16", "moe_26b_like_bf16",
+        "dense_31b_like_bf16"}) {
     cases.push_back(testing::GoldenCaseNamed(name));
   }
   return cases;
@@ -87,9 +89,11 @@ TEST_P(EqualityTest, AnyChunkingEqualsOneTokenAtATime) {
     const std::vector<std::int32_t> tokens =
         RandomTokens(length, engine.config(), static_cast<std::uint32_t>(length));
     const std::vector<float> one_by_one = Alone(engine, tokens, 1);
-    for (const std::int64_t chunk : {std::int64_t{2}, std::int64_t{7}, std::max<std::int64_t>(1, window - 1),
-                                     window, window + 1, 2 * window, kPageTokens, std::int64_t{400}}) {
-      EXPECT_EQ(Alone(engine, tokens, chunk), one_by_one) << "length " << length << " chunk " << chunk;
+    for (const std::int64_t chunk :
+         {std::int64_t{2}, std::int64_t{7}, std::max<std::int64_t>(1, window - 1), window,
+          window + 1, 2 * window, kPageTokens, std::int64_t{400}}) {
+      EXPECT_EQ(Alone(engine, tokens, chunk), one_by_one)
+          << "length " << length << " chunk " << chunk;
     }
   }
 }
@@ -109,7 +113,8 @@ TEST_P(EqualityTest, AMixedBatchEqualsEachSequenceAlone) {
   Engine& engine = *model.engine;
   std::vector<std::vector<std::int32_t>> tokens;
   for (int index = 0; index < kSequences; ++index) {
-    tokens.push_back(RandomTokens(40 + 75 * index, engine.config(), 100 + static_cast<std::uint32_t>(index)));
+    tokens.push_back(
+        RandomTokens(40 + 75 * index, engine.config(), 100 + static_cast<std::uint32_t>(index)));
     ASSERT_EQ(engine.AddSequence(), index);
     engine.Append(index, tokens[index]);
   }

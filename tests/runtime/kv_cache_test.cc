@@ -85,7 +85,8 @@ void CheckTables(const KvCache& cache, int sequences, std::int64_t window) {
     std::set<std::int32_t> seen;
     for (int sequence = 0; sequence < sequences; ++sequence) {
       const std::int64_t length = cache.length(sequence);
-      const std::int64_t first = kind == LayerKind::kFull ? 0 : std::max<std::int64_t>(0, length - window + 1);
+      const std::int64_t first =
+          kind == LayerKind::kFull ? 0 : std::max<std::int64_t>(0, length - window + 1);
       for (std::int64_t position = first; position < length; ++position) {
         const std::int32_t page =
             cache.page_table(kind)[sequence * cache.table_stride() + position / kPageTokens];
@@ -112,7 +113,8 @@ TEST(KvCache, RandomStepsRewindsAndPinsKeepEveryNeededPage) {
         const std::int64_t length = cache.length(sequence);
         const std::uint32_t what = random() % 10;
         if (what < 6) {
-          const std::int64_t count = std::min<std::int64_t>(1 + random() % 64, plan.context - length);
+          const std::int64_t count =
+              std::min<std::int64_t>(1 + random() % 64, plan.context - length);
           cache.Extend(sequence, count);
         } else if (what < 8) {
           cache.Pin(sequence);

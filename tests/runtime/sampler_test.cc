@@ -11,8 +11,8 @@
 namespace culet {
 namespace {
 
-std::map<std::int32_t, int> Draws(const SamplingParameters& parameters, const std::vector<float>& logits,
-                                  int count) {
+std::map<std::int32_t, int> Draws(const SamplingParameters& parameters,
+                                  const std::vector<float>& logits, int count) {
   Sampler sampler(parameters, static_cast<std::int64_t>(logits.size()));
   std::map<std::int32_t, int> counts;
   for (int index = 0; index < count; ++index) ++counts[sampler.Sample(logits)];
@@ -44,7 +44,8 @@ TEST(Sampler, TopKTopPAndMinPCutTheTail) {
   SamplingParameters parameters;
   parameters.temperature = 1.0;
   parameters.seed = 1;
-  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f),
+                                     std::log(0.05f)};
   parameters.top_k = 2;
   EXPECT_EQ(Draws(parameters, logits, 500).size(), 2u);
   parameters.top_k = 0;

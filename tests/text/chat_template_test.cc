@@ -1,6 +1,7 @@
-// The chat templates: if this fails, prompts reach the model in another form than it was trained with.
-// The texts of E1 … E25 were rendered with the published templates (docs/spec/03-tokenizer-and-chat.md,
-// section 5); template_compare.py compares many more with jinja2.
+// The chat templates: if this fails, prompts reach the model in another form than it was trained
+// with. The texts of E1 … E25 were rendered with the published templates
+// (docs/spec/03-tokenizer-and-chat.md, section 5); template_compare.py compares many more with
+// jinja2.
 #include "text/chat_template.h"
 
 #include <gmock/gmock.h>
@@ -30,7 +31,8 @@ constexpr char kWeatherDeclaration[] =
     R"(given location.<|"|>,parameters:{properties:{location:{description:<|"|>The city name, e.g. San )"
     R"(Francisco<|"|>,type:<|"|>STRING<|"|>},unit:{enum:[<|"|>celsius<|"|>,<|"|>fahrenheit<|"|>],)"
     R"(type:<|"|>STRING<|"|>}},required:[<|"|>location<|"|>],type:<|"|>OBJECT<|"|>}}<tool|>)";
-constexpr char kQuestion[] = R"j({"role": "user", "content": "What's the temperature in London?"})j";
+constexpr char kQuestion[] =
+    R"j({"role": "user", "content": "What's the temperature in London?"})j";
 constexpr char kCall[] =
     R"j("tool_calls": [{"id": "a", "type": "function", "function": {"name":
         "get_current_temperature", "arguments": {"location": "London"}}}])j";
@@ -89,8 +91,9 @@ TEST(ChatTemplate, RendersPlainConversations) {
   ExpectBoth("{" + messages + R"(, "enable_thinking": true})",
              "<bos><|turn>system\n<|think|>\nYou are helpful.<turn|>\n<|turn>user\nHi<turn|>\n"
              "<|turn>model\n");  // E3
-  ExpectBoth(R"({"messages": [{"role": "user", "content": "Hi"}], "enable_thinking": true})",
-             "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n");  // E4
+  ExpectBoth(
+      R"({"messages": [{"role": "user", "content": "Hi"}], "enable_thinking": true})",
+      "<bos><|turn>system\n<|think|>\n<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\n");  // E4
 }
 
 TEST(ChatTemplate, ThoughtsInsideContentAreTakenOut) {
@@ -122,9 +125,9 @@ struct ToolRound {
 };
 
 std::string RoundRequest(const ToolRound& round) {
-  return Join({R"({"messages": [)", kQuestion, R"(, {"role": "assistant", "content": null, )", kCall,
-               round.after_call, "}", round.messages_after, R"(], "tools": [)", kWeatherTool, "]",
-               round.options, "}"});
+  return Join({R"({"messages": [)", kQuestion, R"(, {"role": "assistant", "content": null, )",
+               kCall, round.after_call, "}", round.messages_after, R"(], "tools": [)", kWeatherTool,
+               "]", round.options, "}"});
 }
 
 std::string RoundText(const std::string& think, const std::string& thought,
@@ -136,7 +139,8 @@ std::string RoundText(const std::string& think, const std::string& thought,
 
 TEST(ChatTemplate, RendersToolRounds) {
   ExpectBoth(
-      RoundRequest({"", R"(, {"role": "tool", "tool_call_id": "a", "content": "{\"temp\": 15}"})", ""}),
+      RoundRequest(
+          {"", R"(, {"role": "tool", "tool_call_id": "a", "content": "{\"temp\": 15}"})", ""}),
       RoundText("", "",
                 R"(<|tool_response>response:get_current_temperature{value:<|"|>{"temp": 15}<|"|>})"
                 "<tool_response|>"));  // E8
@@ -158,9 +162,10 @@ TEST(ChatTemplate, RendersToolRounds) {
                     answer + R"(, {"role": "assistant", "content": "It is 15 C."},
                                   {"role": "user", "content": "Thanks"})",
                     ""}),
-      RoundText("", "",
-                answer_text + "It is 15 C.<turn|>\n<|turn>user\nThanks<turn|>\n<|turn>model\n"));  // E12
-  ExpectBoth(RoundRequest({"", "", ""}), RoundText("", "", "<|tool_response>"));  // E13
+      RoundText(
+          "", "",
+          answer_text + "It is 15 C.<turn|>\n<|turn>user\nThanks<turn|>\n<|turn>model\n"));  // E12
+  ExpectBoth(RoundRequest({"", "", ""}), RoundText("", "", "<|tool_response>"));             // E13
 }
 
 TEST(ChatTemplate, ResponsesFindTheirCallsById) {
@@ -169,7 +174,8 @@ TEST(ChatTemplate, ResponsesFindTheirCallsById) {
       {"id": "b", "function": {"name": "get_current_temperature",
                                "arguments": {"unit": "celsius", "location": "Paris"}}}]},
       {"role": "tool", "tool_call_id": "a", "content": "15"},
-      {"role": "tool", "tool_call_id": "b", "content": "18"}], "tools": [)", kWeatherTool, "]}"}),
+      {"role": "tool", "tool_call_id": "b", "content": "18"}], "tools": [)",
+                   kWeatherTool, "]}"}),
              RoundText("", "",
                        R"(<|tool_call>call:get_current_temperature{location:<|"|>Paris<|"|>,)"
                        R"(unit:<|"|>celsius<|"|>}<tool_call|>)"
@@ -207,19 +213,21 @@ TEST(ChatTemplate, ThoughtsOfTheTurnThatGoesOnAreKept) {
 }
 
 TEST(ChatTemplate, ArgumentsAreSortedAndTyped) {
-  ExpectBoth(R"({"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls":
+  ExpectBoth(
+      R"({"messages": [{"role": "user", "content": "go"}, {"role": "assistant", "tool_calls":
       [{"function": {"name": "f", "arguments": {"b": [1, 2.5, true, null, "x"],
                                                 "a": {"z": "q", "Y": {"k": -3}}}}}]},
       {"role": "tool", "content": "ok"}]})",
-             "<bos><|turn>user\ngo<turn|>\n<|turn>model\n"
-             R"(<|tool_call>call:f{a:{Y:{k:-3},z:<|"|>q<|"|>},b:[1,2.5,true,null,<|"|>x<|"|>]})"
-             R"(<tool_call|><|tool_response>response:f{value:<|"|>ok<|"|>}<tool_response|>)");  // E16
+      "<bos><|turn>user\ngo<turn|>\n<|turn>model\n"
+      R"(<|tool_call>call:f{a:{Y:{k:-3},z:<|"|>q<|"|>},b:[1,2.5,true,null,<|"|>x<|"|>]})"
+      R"(<tool_call|><|tool_response>response:f{value:<|"|>ok<|"|>}<tool_response|>)");  // E16
 }
 
 TEST(ChatTemplate, SortsByLowerCasedKeysAndKeepsTies) {
-  EXPECT_THAT(Render(R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f",
+  EXPECT_THAT(
+      Render(R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f",
       "arguments": {"B": 1, "é": 2, "a": 3, "b": 4, "_": 5, "É": 6, "C": {"z": 7, "Y": 8}}}}]}]})"),
-              HasSubstr("call:f{_:5,a:3,B:1,b:4,C:{Y:8,z:7},é:2,É:6}"));
+      HasSubstr("call:f{_:5,a:3,B:1,b:4,C:{Y:8,z:7},é:2,É:6}"));
 }
 
 TEST(ChatTemplate, TheLastOfTheCallsWithAnIdNamesTheResponse) {
@@ -250,21 +258,24 @@ TEST(ChatTemplate, RendersParts) {
   ExpectWithThought(R"({"messages": [{"role": "user", "content": [{"type": "audio"},
                         {"type": "video"}, {"type": "text", "text": "Compare."}]}]})",
                     "<bos><|turn>user\n<|audio|><|video|>Compare.<turn|>\n<|turn>model\n");  // E18
-  ExpectBoth(R"({"messages": [{"role": "user", "content": "shot"}, {"role": "assistant", "tool_calls":
+  ExpectBoth(
+      R"({"messages": [{"role": "user", "content": "shot"}, {"role": "assistant", "tool_calls":
       [{"id": "s", "function": {"name": "screenshot", "arguments": {}}}]}, {"role": "tool",
       "tool_call_id": "s", "content": [{"type": "text", "text": "done"}, {"type": "image"}]}]})",
-             "<bos><|turn>user\nshot<turn|>\n<|turn>model\n<|tool_call>call:screenshot{}<tool_call|>"
-             R"(<|tool_response>response:screenshot{value:<|"|>done<|"|>}<tool_response|><|image|>)");
+      "<bos><|turn>user\nshot<turn|>\n<|turn>model\n<|tool_call>call:screenshot{}<tool_call|>"
+      R"(<|tool_response>response:screenshot{value:<|"|>done<|"|>}<tool_response|><|image|>)");
   // E19 is the last, E20 this one.
-  ExpectWithThought(R"({"messages": [{"role": "system", "content": [{"type": "text", "text": "One. "},
+  ExpectWithThought(
+      R"({"messages": [{"role": "system", "content": [{"type": "text", "text": "One. "},
       {"type": "text", "text": "Two."}]}, {"role": "user", "content": "x"}]})",
-                    "<bos><|turn>system\nOne. Two. <turn|>\n<|turn>user\nx<turn|>\n<|turn>model\n");
+      "<bos><|turn>system\nOne. Two. <turn|>\n<|turn>user\nx<turn|>\n<|turn>model\n");
 }
 
 TEST(ChatTemplate, AssistantMessagesInARowAreOneTurn) {
-  ExpectWithThought(R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant",
+  ExpectWithThought(
+      R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant",
       "content": "A1"}, {"role": "assistant", "content": "A2"}]})",
-                    "<bos><|turn>user\nx<turn|>\n<|turn>model\nA1A2<turn|>\n<|turn>model\n");  // E21
+      "<bos><|turn>user\nx<turn|>\n<|turn>model\nA1A2<turn|>\n<|turn>model\n");  // E21
 }
 
 TEST(ChatTemplate, TheLastThoughtIsShownWithoutAGenerationPrompt) {
@@ -334,7 +345,8 @@ TEST(ChatTemplate, WhatComesFromTheRequestIsNeverControlText) {
   ChatRequest replaced = request;
   const auto replace = [&evil](OrderedJson* json) {
     std::string text = json->dump();
-    for (std::size_t at = text.find("<EVIL>"); at != std::string::npos; at = text.find("<EVIL>", at)) {
+    for (std::size_t at = text.find("<EVIL>"); at != std::string::npos;
+         at = text.find("<EVIL>", at)) {
       text.replace(at, 6, evil);
       at += evil.size();
     }
@@ -364,8 +376,9 @@ TEST(ChatTemplate, SaysWhetherThePromptEndsInsideAThought) {
     return EndsInsideThought(ChatTemplate::Published(TemplateVariant::kLarge)
                                  .Render(ParseChatRequest(request, "request.json")));
   };
-  EXPECT_TRUE(ends_inside(RoundRequest(
-      {"", R"(, {"role": "tool", "tool_call_id": "a", "content": "1"})", R"(, "enable_thinking": true)"})));
+  EXPECT_TRUE(
+      ends_inside(RoundRequest({"", R"(, {"role": "tool", "tool_call_id": "a", "content": "1"})",
+                                R"(, "enable_thinking": true)"})));
   EXPECT_FALSE(ends_inside(RoundRequest({"", R"(, {"role": "tool", "content": "1"})", ""})));
   EXPECT_FALSE(ends_inside(R"({"messages": [{"role": "user", "content": "x"}]})"));
   // Typed by a user: text.
@@ -388,17 +401,19 @@ TEST(ChatTemplate, RefusesWhatTheTemplateCannotRenderByIndexAndField) {
                                   "arguments": "{\"a\": 1}"}}]})")),
               AllOf(HasSubstr("messages[0].tool_calls[0].function.arguments is a string"),
                     HasSubstr("parsed first")));
-  EXPECT_THAT(ErrorOf(message(R"({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]})")),
-              HasSubstr("arguments is missing"));
+  EXPECT_THAT(
+      ErrorOf(message(R"({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]})")),
+      HasSubstr("arguments is missing"));
   EXPECT_THAT(ErrorOf(message(R"({"role": "assistant", "tool_calls": [{"function": {"name": "f",
                                   "arguments": {}}}]}, {"role": "tool", "content": {"a": 1}})")),
               HasSubstr("messages[1].content is an object"));
   EXPECT_THAT(ErrorOf(message(R"({"role": "assistant", "reasoning": ["a"]})")),
               HasSubstr("messages[0].reasoning is an array"));
   EXPECT_THAT(ErrorOf(WithTool(R"({"name": "f"})")), HasSubstr("tools[0].function is missing"));
-  EXPECT_THAT(ErrorOf(WithTool(R"({"function": {"parameters": {"properties": {"a": {"type": "object",
+  EXPECT_THAT(
+      ErrorOf(WithTool(R"({"function": {"parameters": {"properties": {"a": {"type": "object",
                                    "properties": {"b": {"type": "object", "required": 3}}}}}}})")),
-              HasSubstr("tools[0].function.parameters.properties.a.properties.b.required is a number"));
+      HasSubstr("tools[0].function.parameters.properties.a.properties.b.required is a number"));
 }
 
 TEST(ChatRequest, RefusesUnknownMembersAndWrongTypesByName) {
@@ -415,11 +430,12 @@ TEST(ChatRequest, RefusesUnknownMembersAndWrongTypesByName) {
 }
 
 TEST(ChatRequest, KeepsIntegersOfAnySize) {
-  EXPECT_THAT(Render(R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f",
+  EXPECT_THAT(
+      Render(R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f",
       "arguments": {"a": [18446744073709551616, 1.5, -170141183460469231731687303715884105729],
                     "b": 18446744073709551615, "c": 1e20, "d": 9007199254740993}}}]}]})"),
-              HasSubstr("call:f{a:[18446744073709551616,1.5,-170141183460469231731687303715884105729],"
-                        "b:18446744073709551615,c:1e+20,d:9007199254740993}"));
+      HasSubstr("call:f{a:[18446744073709551616,1.5,-170141183460469231731687303715884105729],"
+                "b:18446744073709551615,c:1e+20,d:9007199254740993}"));
 }
 
 TEST(ChatTemplate, RecognisesThePublishedTexts) {
@@ -476,8 +492,9 @@ TEST(PythonText, KnowsUnicode) {
   EXPECT_EQ(python::Strip("\u3000\u00a0 a\u2003b \x1c\u2028"), "a\u2003b");
   EXPECT_EQ(python::Strip("\u200b"), "\u200b");
   EXPECT_EQ(python::Strip(" \u3000 "), "");
-  EXPECT_EQ(python::Str(OrderedJson::parse(R"(["it's", "q\"", "\u200b\u0001é", {"k": [null, true]}])")),
-            R"(["it's", 'q"', '\u200b\x01é', {'k': [None, True]}])");
+  EXPECT_EQ(
+      python::Str(OrderedJson::parse(R"(["it's", "q\"", "\u200b\u0001é", {"k": [null, true]}])")),
+      R"(["it's", 'q"', '\u200b\x01é', {'k': [None, True]}])");
 }
 
 TEST(PythonText, LeavesBrokenUtf8Alone) {

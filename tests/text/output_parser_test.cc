@@ -1,5 +1,5 @@
-// The output parser: if this fails, thoughts leak into answers, tool calls get lost or their arguments
-// are changed.
+// The output parser: if this fails, thoughts leak into answers, tool calls get lost or their
+// arguments are changed.
 #include "text/output_parser.h"
 
 #include <gmock/gmock.h>
@@ -82,7 +82,8 @@ TEST(OutputParser, SplitsThinkingAnswerAndCalls) {
   EXPECT_THAT(Events("<|channel>thought\n<channel|>Hi"), ElementsAre(Content("Hi")));
   EXPECT_THAT(
       Events("<|channel>thought\nA\n<channel|>Let me see. \n<|tool_call>call:ping{}<tool_call|>"
-             "<|tool_call>call:get_weather{city:<|\"|>Paris<|\"|>,days:3}<tool_call|><|tool_response>"),
+             "<|tool_call>call:get_weather{city:<|\"|>Paris<|\"|>,days:3}<tool_call|><|tool_"
+             "response>"),
       ElementsAre(Thinking("A"), Content("Let me see."), Call("ping", "{}"),
                   Call("get_weather", R"({"city":"Paris","days":3})")));
 }
@@ -110,7 +111,8 @@ TEST(OutputParser, DropsWhiteSpaceOfNobody) {
   EXPECT_THAT(Events("a \n "), ElementsAre(Content("a")));
   EXPECT_THAT(Events("<|channel>thought\n a \n\u00a0<channel|>\n\n b"),
               ElementsAre(Thinking(" a"), Content("b")));
-  EXPECT_THAT(Events("\n <|channel>thought\na<channel|>b"), ElementsAre(Thinking("a"), Content("b")));
+  EXPECT_THAT(Events("\n <|channel>thought\na<channel|>b"),
+              ElementsAre(Thinking("a"), Content("b")));
   EXPECT_THAT(Events("<|tool_call>call:a{}<tool_call|> \n<tool_call|> b  c"),
               ElementsAre(Call("a", "{}"), Content("b  c")));
   EXPECT_THAT(Events("a \n<|tool_call>call:f{}<tool_call|>b"),
@@ -143,7 +145,8 @@ TEST(OutputParser, EndsAtStopTokens) {
 TEST(OutputParser, ReadsCutOffCallsAsFarAsTheyGo) {
   const std::string call = R"(<|tool_call>call:f{a:{b:[1,{c:<|"|>x, }y<|"|>}]},d:<|"|>end)";
   EXPECT_THAT(Events(call), ElementsAre(Call("f", R"({"a":{"b":[1,{"c":"x, }y"}]},"d":"end"})")));
-  EXPECT_THAT(Events(call + "<turn|>"), ElementsAre(Call("f", R"({"a":{"b":[1,{"c":"x, }y"}]},"d":"end"})")));
+  EXPECT_THAT(Events(call + "<turn|>"),
+              ElementsAre(Call("f", R"({"a":{"b":[1,{"c":"x, }y"}]},"d":"end"})")));
   EXPECT_THAT(Events("<|tool_call>call:f{a:1,b"), ElementsAre(Call("f", R"({"a":1})")));
   EXPECT_THAT(Events("<|tool_call>call:f{a:1,b:"), ElementsAre(Call("f", R"({"a":1})")));
   EXPECT_THAT(Events("<|tool_call>call:f{a:[1,{b:"), ElementsAre(Call("f", R"({"a":[1,{}]})")));
@@ -187,16 +190,20 @@ TEST(OutputParser, GivesTextOutAtOnce) {
 }
 
 TEST(ToolCallParser, ReadsValues) {
-  EXPECT_EQ(Arguments(R"(location:<|"|>San Francisco, CA<|"|>,units:{temp:<|"|>C<|"|>},days:3,hourly:false)"),
-            R"({"location":"San Francisco, CA","units":{"temp":"C"},"days":3,"hourly":false})");
+  EXPECT_EQ(
+      Arguments(
+          R"(location:<|"|>San Francisco, CA<|"|>,units:{temp:<|"|>C<|"|>},days:3,hourly:false)"),
+      R"({"location":"San Francisco, CA","units":{"temp":"C"},"days":3,"hourly":false})");
   EXPECT_EQ(Arguments("code:<|\"|>a = {\"k\": [1,2]}\nprint('\\n')<|\"|>"),
             R"j({"code":"a = {\"k\": [1,2]}\nprint('\\n')"})j");
   EXPECT_EQ(Arguments("a:true,b:null,c:None,d:none,e:nil,f:True"),
             R"({"a":true,"b":null,"c":null,"d":null,"e":null,"f":"True"})");
-  EXPECT_EQ(Arguments("a:-0,b:1.50,c:1e+20,d:123456789012345678901234567890,e:01,f:1.,g:+1,h:-,i:1e999"),
-            R"({"a":-0,"b":1.50,"c":1e+20,"d":123456789012345678901234567890,"e":"01","f":"1.",)"
-            R"("g":"+1","h":"-","i":"1e999"})");
-  EXPECT_EQ(Arguments("a: some bare text ,b:[x, y z]"), R"({"a":"some bare text","b":["x","y z"]})");
+  EXPECT_EQ(
+      Arguments("a:-0,b:1.50,c:1e+20,d:123456789012345678901234567890,e:01,f:1.,g:+1,h:-,i:1e999"),
+      R"({"a":-0,"b":1.50,"c":1e+20,"d":123456789012345678901234567890,"e":"01","f":"1.",)"
+      R"("g":"+1","h":"-","i":"1e999"})");
+  EXPECT_EQ(Arguments("a: some bare text ,b:[x, y z]"),
+            R"({"a":"some bare text","b":["x","y z"]})");
   EXPECT_EQ(Arguments("a:[],b:{},c:[[],[{}]],d:"), R"({"a":[],"b":{},"c":[[],[{}]],"d":""})");
   EXPECT_EQ(Arguments("z:1,a:2"), R"({"z":1,"a":2})");
 }
@@ -250,7 +257,8 @@ const char* const kCorpus[] = {
     "<|tool_call>call:f{a:<|\"|>unfinished }",
     "<|tool_call>broken<<tool_call|> <|tool_call>call:a{<|tool_call>call:b{x:<}<tool_call|>",
     "<|channel>thought<channel|> x<channel|><tool_call|> y<|chan <tur",
-    "<|tool_call>call:a{}<tool_call|><|tool_response> \n<|tool_call>call:b{}<tool_call|>x<|channel>",
+    "<|tool_call>call:a{}<tool_call|><|tool_response> "
+    "\n<|tool_call>call:b{}<tool_call|>x<|channel>",
     "\xe3\x80\x80\xe3\x80\x81 \xff\xe2\x80<|channel>thou",
 };
 
@@ -270,10 +278,36 @@ TEST(OutputParser, EverySplitInTwoAndByBytesGivesTheSameEvents) {
 }
 
 TEST(OutputParser, RandomPiecesInRandomSplitsGiveTheSameEvents) {
-  const std::vector<std::string> alphabet = {
-      "<|channel>", "<channel|>", "thought\n", "thought", "<|tool_call>", "<tool_call|>", "call:f",
-      "{", "}", "[", "]", ",", ":", "<|\"|>", "a", "b c", " ", "\n", "\u3000", "1.5", "true", "<", "|",
-      "\xff", "\xe3\x80", "é", "<|tool_response>", "<|tool_call>call:h{}<tool_call|><|tool_response>", "call:g{x:1}", "<|turn>"};
+  const std::vector<std::string> alphabet = {"<|channel>",
+                                             "<channel|>",
+                                             "thought\n",
+                                             "thought",
+                                             "<|tool_call>",
+                                             "<tool_call|>",
+                                             "call:f",
+                                             "{",
+                                             "}",
+                                             "[",
+                                             "]",
+                                             ",",
+                                             ":",
+                                             "<|\"|>",
+                                             "a",
+                                             "b c",
+                                             " ",
+                                             "\n",
+                                             "\u3000",
+                                             "1.5",
+                                             "true",
+                                             "<",
+                                             "|",
+                                             "\xff",
+                                             "\xe3\x80",
+                                             "é",
+                                             "<|tool_response>",
+                                             "<|tool_call>call:h{}<tool_call|><|tool_response>",
+                                             "call:g{x:1}",
+                                             "<|turn>"};
   std::mt19937_64 random(TestSeed());
   for (int round = 0; round < 20000; ++round) {
     std::string text = RandomText(&random, alphabet, static_cast<int>(random() % 30));
@@ -309,8 +343,9 @@ TEST(OutputParser, SurvivesRandomBytes) {
 // A random JSON value whose strings and keys are hard for a parser of calls.
 OrderedJson RandomValue(std::mt19937_64* random, int depth) {
   static const std::vector<std::string> kTexts = {
-      "",  "a", " b ", "x,y", "{", "}", "]", "\"", "\\", "a:b", "\n", "true", "12", "<|", "ключ",
-      "é", "👩‍👧", "<b>", "'", "call:f{a:1}", "null", "\u3000"};
+      "",    "a",           " b ",  "x,y",   "{",  "}",    "]", "\"",          "\\",
+      "a:b", "\n",          "true", "12",    "<|", "ключ", "é", "👩‍👧", "<b>",
+      "'",   "call:f{a:1}", "null", "\u3000"};
   switch ((*random)() % (depth < 5 ? 8 : 6)) {
     case 0: return nullptr;
     case 1: return (*random)() % 2 == 0;
@@ -320,11 +355,13 @@ OrderedJson RandomValue(std::mt19937_64* random, int depth) {
     case 5: return RandomText(random, kTexts, static_cast<int>((*random)() % 4));
     case 6: {
       OrderedJson list = OrderedJson::array();
-      for (std::size_t i = (*random)() % 4; i > 0; --i) list.push_back(RandomValue(random, depth + 1));
+      for (std::size_t i = (*random)() % 4; i > 0; --i)
+        list.push_back(RandomValue(random, depth + 1));
       return list;
     }
     default: {
-      static const std::vector<std::string> kKeys = {"a", "b-c", "d.e", "F g", "ключ", "\"q\"", "x", "10"};
+      static const std::vector<std::string> kKeys = {"a",    "b-c",   "d.e", "F g",
+                                                     "ключ", "\"q\"", "x",   "10"};
       OrderedJson object = OrderedJson::object();
       for (std::size_t i = (*random)() % 4; i > 0; --i) {
         object[kKeys[(*random)() % kKeys.size()]] = RandomValue(random, depth + 1);
@@ -343,10 +380,10 @@ TEST(OutputParser, ReadsBackWhatTheTemplateWrites) {
       if (random() % 3 != 0) arguments[key] = RandomValue(&random, 0);
     }
     ChatRequest request;
-    request.messages = OrderedJson::array({{{"role", "assistant"},
-                                            {"reasoning", "Think."},
-                                            {"tool_calls",
-                                             {{{"function", {{"name", "my-tool.v2"}}}}}}}});
+    request.messages =
+        OrderedJson::array({{{"role", "assistant"},
+                             {"reasoning", "Think."},
+                             {"tool_calls", {{{"function", {{"name", "my-tool.v2"}}}}}}}});
     request.messages[0]["tool_calls"][0]["function"]["arguments"] = arguments;
     const std::string prompt = JoinSegments(chat_template.Render(request));
     const std::string start = "<bos><|turn>model\n";
@@ -357,7 +394,8 @@ TEST(OutputParser, ReadsBackWhatTheTemplateWrites) {
     ASSERT_EQ(output.tool_calls.size(), 1u) << prompt;
     EXPECT_EQ(output.tool_calls[0].name, "my-tool.v2");
     // Json, not OrderedJson: the template sorts the members.
-    ASSERT_EQ(Json::parse(output.tool_calls[0].arguments_json), Json::parse(arguments.dump())) << prompt;
+    ASSERT_EQ(Json::parse(output.tool_calls[0].arguments_json), Json::parse(arguments.dump()))
+        << prompt;
   }
 }
 
@@ -372,7 +410,8 @@ TEST(OutputParser, TakesLinearTime) {
   std::string items = "call:f{a:[";
   for (int i = 0; i < 300000; ++i) items += "1,";
   std::string members = "call:f{";
-  for (int i = 0; i < 100000; ++i) members.append("k").append(std::to_string(i)).append(":<|\"|>v<|\"|>,");
+  for (int i = 0; i < 100000; ++i)
+    members.append("k").append(std::to_string(i)).append(":<|\"|>v<|\"|>,");
   EXPECT_TRUE(ParseToolCall(items, true));
   EXPECT_TRUE(ParseToolCall(members + "}", false));
   const std::string angles(1000000, '<');

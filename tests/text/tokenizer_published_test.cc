@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-
 #include "base/error.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
