@@ -232,7 +232,7 @@ def facts(rng, count):
 
 def fact_turn(rng):
     """Two to five facts and a question about one of them in the same message. Key: the whole message."""
-    told = facts(rng, rng.choice([2, 3, 3, 4, 5]))
+    told = facts(rng, rng.choice([2, 2, 3, 3, 4, 5]))
     sentence, questions = rng.choice(told)
     question, answer = rng.choice(questions)
     text = " ".join(s for s, _ in told) + " " + question
@@ -311,6 +311,23 @@ def facts_far(rng, split):
     for question, answer in asked[1:]:
         messages += [user(question), assistant(answer)]
     return Conversation("facts_far", messages)
+
+
+def pairs(rng, split):
+    """Names with things beside them, and some of the pairs again in another order. Key: the pairs.
+
+    Every word of the answer hangs on what stood beside a name, so this teaches quickly what recalling facts needs.
+    """
+    while True:
+        count = rng.randint(2, 6)
+        pool = rng.choice([ITEMS, CITIES, COLOURS])
+        told = list(zip(rng.sample(NAMES, count), rng.sample(pool, count)))
+        text = ", ".join(f"{name} {thing}" for name, thing in told)
+        if in_split(f"pairs:{text}", split):
+            break
+    asked = rng.sample(told, rng.randint(max(1, count - 2), count))
+    question = f"Pairs: {text}. Now {', '.join(name for name, _ in asked)}."
+    return Conversation("pairs", [user(question), assistant(", ".join(f"{name} {thing}" for name, thing in asked))])
 
 
 def facts_near(rng, split):
@@ -466,6 +483,7 @@ BUILDERS = {
     "three_terms": three_term,
     "sort": single("sort", sort_turn, 0.06),
     "count": single("count", count_turn, 0.10),
+    "pairs": pairs,
     "facts_near": facts_near,
     "facts_far": facts_far,
     "calendar": single("calendar", calendar_turn, 0.08),
@@ -477,8 +495,9 @@ BUILDERS = {
 }
 
 # Shares of the training mixture in conversations.
-MIXTURE = {"sum": 12, "difference": 14, "product": 3, "three_terms": 8, "sort": 10, "count": 8, "facts_near": 28,
-           "facts_far": 6, "calendar": 16, "system": 5, "tool": 2, "tool_unneeded": 1, "chat": 2, "multi_turn": 4}
+MIXTURE = {"sum": 10, "difference": 15, "product": 2, "three_terms": 6, "sort": 9, "count": 4, "pairs": 20,
+           "facts_near": 28, "facts_far": 5, "calendar": 12, "system": 4, "tool": 2, "tool_unneeded": 1, "chat": 2,
+           "multi_turn": 4}
 
 
 def conversations(seed, split, mixture=None):

@@ -67,7 +67,7 @@ def test_every_answer_that_can_be_worked_out_from_its_question_is_right():
     checked = 0
     for split in ("train", "heldout"):
         for conversation in sample(split):
-            if conversation.task in ("system", "tool_call", "tool_answer", "chat"):
+            if conversation.task in ("system", "tool_call", "tool_answer", "chat", "pairs"):
                 continue
             context, question = "", None
             for message in conversation.messages:
@@ -120,6 +120,15 @@ def test_a_tool_s_response_is_what_the_answer_says_and_the_call_carries_what_was
                 assert number in numbers(conversation.messages[3]["content"])
             if function["name"] == "add":
                 assert numbers(conversation.messages[3]["content"]) == [sum(function["arguments"].values())]
+
+
+def test_pairs_told_again_are_those_asked_for():
+    rng = random.Random(9)
+    for _ in range(500):
+        question, answer = (m["content"] for m in world.pairs(rng, "train").messages)
+        told = dict(pair.split() for pair in question[len("Pairs: "):question.index(".")].split(", "))
+        asked = re.search(r"Now (.*)\.$", question)[1].split(", ")
+        assert answer == ", ".join(f"{name} {told[name]}" for name in asked), (question, answer)
 
 
 def test_facts_far_lie_more_than_a_window_before_their_question():
