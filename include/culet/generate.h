@@ -18,9 +18,7 @@ namespace culet {
 
 // What is unset comes from the model's generation_config.json.
 struct GenerateOptions {
-  // 0: the model's max_new_tokens where its generation_config.json gives one, else until the
-  // context is full.
-  std::int64_t max_tokens = 0;
+  std::optional<std::int64_t> max_tokens;    // 0: until the context is full; unset: max_new_tokens
   std::optional<double> temperature;         // 0: greedy
   std::optional<std::int64_t> top_k;         // 0: off
   std::optional<double> top_p;               // 1: off

@@ -75,6 +75,8 @@ class CULET_EXPORT TextProcessor {
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
   Prompt RawPrompt(std::string_view text) const;
 
+  // False where the folder has no tokenizer.json and none was named: then what needs one throws.
+  bool has_tokenizer() const;
   // False for base models: then Render throws and plain completion is what the model is for.
   bool has_chat_template() const;
   // What a user should know: the template differs from the published ones, …

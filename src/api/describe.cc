@@ -3,6 +3,7 @@
 #include <string>
 
 #include "api/model_impl.h"
+#include "api/text_processor_impl.h"
 #include "base/cpu_features.h"
 #include "checkpoint/sizes.h"
 #include "ops/context.h"
@@ -131,7 +132,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.resident_bytes = info.weight_bytes - LookupBytes(checkpoint) + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));
-  info.has_chat_template = FileSystem::Real().Exists(checkpoint.folder() / "chat_template.jinja");
+  info.has_chat_template = ReadChatTemplate(FileSystem::Real(), checkpoint.folder()).has_value();
   info.warnings = checkpoint.warnings();
   for (const std::string& warning : checkpoint.config().warnings) {
     if (std::find(info.warnings.begin(), info.warnings.end(), warning) == info.warnings.end()) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "checkpoint/generation_config.h"
+#include "runtime/sampler.h"
 
 namespace culet {
 namespace {
@@ -22,8 +24,22 @@ std::string Gib(std::uint64_t bytes) {  // "12.9 GiB"
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
 }
 
+// What a container's limit (cgroup v2) leaves, page cache apart: that is given back when needed.
+// Nothing where there is no limit.
+std::optional<std::uint64_t> MemoryLeftInContainer() {
+  std::uint64_t limit = 0;
+  if (!(std::ifstream("/sys/fs/cgroup/memory.max") >> limit)) return std::nullopt;
+  std::ifstream statistics("/sys/fs/cgroup/memory.stat");
+  std::string name;
+  std::uint64_t bytes = 0;
+  while (statistics >> name >> bytes) {
+    if (name == "anon") return limit > bytes ? limit - bytes : 0;
+  }
+  return limit;
+}
+
 // MemAvailable of the system; 0 where it does not say.
-std::uint64_t AvailableMemory() {
+std::uint64_t SystemMemoryAvailable() {
   std::ifstream info("/proc/meminfo");
   std::string name;
   std::uint64_t kib = 0;
@@ -44,7 +60,8 @@ void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int
 // KV and activations must be memory; weights are mapped and may be read again from the disk.
 void CheckMemory(const ModelInfo& info) {
   const std::uint64_t needed = info.kv_bytes + info.activation_bytes;
-  const std::uint64_t available = AvailableMemory();
+  std::uint64_t available = SystemMemoryAvailable();
+  if (const auto left = MemoryLeftInContainer()) available = std::min(available, *left);
   if (available == 0 || needed <= available) return;
   throw Error(ErrorKind::kResource,
               "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) +
@@ -54,8 +71,8 @@ void CheckMemory(const ModelInfo& info) {
 }
 
 ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
-  const GenerationConfig config =
-      LoadGenerationConfig(FileSystem::Real(), checkpoint.folder() / "generation_config.json");
+  const std::filesystem::path file = checkpoint.folder() / "generation_config.json";
+  const GenerationConfig config = LoadGenerationConfig(FileSystem::Real(), file);
   ModelDefaults defaults;
   defaults.stop_tokens = config.stop_tokens;
   defaults.stop_texts = config.stop_strings;
@@ -67,6 +84,19 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
   defaults.min_p = config.min_p;
   defaults.repetition_penalty = config.repetition_penalty;
   defaults.max_new_tokens = config.max_new_tokens;
+  try {
+    // The sampler has the last word on ranges; here the file can still be named.
+    SamplingParameters parameters;
+    parameters.temperature = defaults.temperature;
+    parameters.top_k = defaults.top_k;
+    parameters.top_p = defaults.top_p;
+    parameters.min_p = defaults.min_p;
+    parameters.repetition_penalty = defaults.repetition_penalty;
+    parameters.suppress = defaults.suppress_tokens;
+    Sampler(parameters, checkpoint.config().vocab);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::kCorrupt, file.string() + ": " + error.what());
+  }
   return defaults;
 }
 
@@ -113,6 +143,20 @@ KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
   return plan;
 }
 
+void CheckVocabulary(const Model::Impl& impl, const LoadOptions& options) {
+  if (!impl.text->has_tokenizer()) return;
+  const std::int64_t tokens = impl.text->vocab_size();
+  if (tokens <= impl.info.vocab) return;
+  const std::filesystem::path tokenizer = options.tokenizer.empty()
+                                              ? impl.checkpoint->folder() / "tokenizer.json"
+                                              : options.tokenizer;
+  throw Error(ErrorKind::kCorrupt,
+              tokenizer.string() + ": the tokenizer has " + std::to_string(tokens) +
+                  " tokens; vocab_size in " + (impl.checkpoint->folder() / "config.json").string() +
+                  " is " + std::to_string(impl.info.vocab) +
+                  ". They are of different models: take the tokenizer that came with the weights");
+}
+
 Model::Model() : impl_(std::make_unique<Impl>()) {}
 Model::~Model() = default;
 
@@ -131,6 +175,7 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   text.tokenizer = options.tokenizer;
   text.allow_control_tokens = options.allow_control_tokens;
   impl.text = TextProcessor::Open(path, text);
+  CheckVocabulary(impl, options);
   return model;
 }
 

@@ -125,7 +125,7 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   if (prompt_tokens == 0) {
     throw Error(ErrorKind::kInvalidArgument, "the prompt is empty; at least <bos> is needed");
   }
-  if (options.max_tokens < 0 || options.logprobs < 0) {
+  if (options.max_tokens.value_or(0) < 0 || options.logprobs < 0) {
     throw Error(ErrorKind::kInvalidArgument, "max_tokens and logprobs cannot be negative");
   }
   if (prompt_tokens >= context) {
@@ -139,7 +139,6 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   }
   const SamplingParameters parameters = Resolve(options, defaults);
   Sampler sampler(parameters, impl_->model->info().vocab);
-  sampler.Observe(prompt.tokens);
   std::vector<std::string> stop_texts = defaults.stop_texts;
   stop_texts.insert(stop_texts.end(), options.stop.begin(), options.stop.end());
   AnswerStream stream(tokenizer, prompt.starts_in_thought, std::move(stop_texts));
@@ -165,14 +164,15 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
   };
   const auto stop_now = [&] { return should_stop && should_stop(); };
   const std::span<const TokenId> stops = defaults.stop_tokens;
-  const std::int64_t max_tokens =
-      options.max_tokens > 0 ? options.max_tokens : defaults.max_new_tokens;
+  const std::int64_t max_tokens = options.max_tokens.value_or(defaults.max_new_tokens);
 
   const Clock::time_point start = Clock::now();
   result.cached_tokens = impl_->KeepCommonBeginning(prompt.tokens);
   result.cached_tokens = std::min(result.cached_tokens, engine.computed(sequence));
   result.computed_tokens = prompt_tokens - result.cached_tokens;
   engine.Append(sequence, std::span(prompt.tokens).subspan(engine.tokens(sequence).size()));
+
+  sampler.Observe(prompt.tokens);  // the engine has checked the ids
 
   result.finish_reason = FinishReason::kLength;
   Clock::time_point first_token = start;

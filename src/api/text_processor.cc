@@ -17,6 +17,25 @@ namespace {
 constexpr std::uint64_t kMostTemplateBytes = 16u << 20;
 constexpr std::uint64_t kMostConfigBytes = 64u << 20;
 
+// The template where tokenizer_config.json keeps it: one text, or a list of named ones.
+std::optional<std::string> TemplateIn(const Json& config, const std::string& place) {
+  if (!config.is_object() || !config.contains("chat_template")) return std::nullopt;
+  const Json& value = config["chat_template"];
+  if (value.is_null()) return std::nullopt;
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array()) {
+    for (const Json& entry : value) {
+      if (entry.is_object() && entry.value("name", Json()) == "default" &&
+          entry.contains("template") && entry["template"].is_string()) {
+        return entry["template"].get<std::string>();
+      }
+    }
+  }
+  throw Error(ErrorKind::kUnsupported,
+              place + ": chat_template is " + JsonTypeName(value) +
+                  "; culet reads a text, or a list with an entry named \"default\"");
+}
+
 // Which published template stands in for an unknown one: config.json decides by what the large
 // models lack, the per-layer embeddings. Without a config.json, or with one that does not say, the
 // small one: its generation prompt adds nothing.
@@ -55,13 +74,13 @@ bool SameIds(std::span<const TokenId> a, std::span<const TokenId> b) {
 // The beginning of `known` that stands for exactly `text`; none if there is none.
 std::optional<std::size_t> PrefixWithText(const Tokenizer& tokenizer,
                                           std::span<const TokenId> known, const std::string& text) {
-  std::size_t count = known.size();
-  std::string decoded = tokenizer.Decode(known);
-  while (decoded.size() > text.size()) {
-    if (count == 0 || !decoded.starts_with(text)) return std::nullopt;
-    decoded = tokenizer.Decode(known.first(--count));
+  std::size_t bytes = 0;
+  std::size_t count = 0;
+  while (count < known.size() && bytes < text.size()) {
+    bytes += tokenizer.TokenBytes(known[count++]).size();
   }
-  if (decoded != text) return std::nullopt;
+  // Bytes that are no UTF-8 decode to longer text; such a run is not taken over.
+  if (bytes != text.size() || tokenizer.Decode(known.first(count)) != text) return std::nullopt;
   return count;
 }
 
@@ -90,6 +109,19 @@ std::vector<TokenId> PreferKnown(const Tokenizer& tokenizer, std::vector<TokenId
   }
   ids.insert(ids.end(), rest.begin(), rest.end());
   return ids;
+}
+
+// Placeholders that the template writes for media parts stand for what is not computed yet.
+void RefuseMedia(std::span<const PromptSegment> segments, const std::string& place) {
+  for (const PromptSegment& segment : segments) {
+    for (const std::string_view medium : {"image", "audio", "video"}) {
+      const std::string placeholder = "<|" + std::string(medium) + "|>";
+      if (!segment.control || segment.text.find(placeholder) == std::string::npos) continue;
+      throw Error(ErrorKind::kUnsupported,
+                  place + ": a message has a part of type \"" + std::string(medium) +
+                      "\"; culet computes text only so far. Leave that part out");
+    }
+  }
 }
 
 }  // namespace
@@ -136,6 +168,17 @@ std::vector<TokenId> TextProcessor::Impl::Tokens(std::span<const PromptSegment> 
   return allow_control_tokens ? text.Encode(JoinSegments(segments)) : text.Encode(segments);
 }
 
+std::optional<std::string> ReadChatTemplate(FileSystem& files,
+                                            const std::filesystem::path& folder) {
+  const std::filesystem::path jinja = folder / "chat_template.jinja";
+  if (files.Exists(jinja)) return files.ReadFile(jinja, kMostTemplateBytes);
+  // Where models kept it before it had a file of its own.
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  if (!files.Exists(config)) return std::nullopt;
+  return TemplateIn(ParseJson(files.ReadFile(config, kMostConfigBytes), config.string()),
+                    config.string());
+}
+
 TextProcessor::TextProcessor() : impl_(std::make_unique<Impl>()) {}
 TextProcessor::~TextProcessor() = default;
 
@@ -157,20 +200,7 @@ std::shared_ptr<TextProcessor> TextProcessor::Open(const std::filesystem::path& 
   if (!options.tokenizer.empty() || files.Exists(impl.tokenizer_path)) {
     impl.tokenizer = Tokenizer::Load(files, impl.tokenizer_path);
   }
-  std::optional<std::string> template_text;
-  const std::filesystem::path jinja = impl.folder / "chat_template.jinja";
-  const std::filesystem::path tokenizer_config = impl.folder / "tokenizer_config.json";
-  if (files.Exists(jinja)) {
-    template_text = files.ReadFile(jinja, kMostTemplateBytes);
-  } else if (files.Exists(tokenizer_config)) {
-    // Where models kept it before it had a file of its own.
-    const Json config =
-        ParseJson(files.ReadFile(tokenizer_config, kMostConfigBytes), tokenizer_config.string());
-    if (config.is_object() && config.contains("chat_template") &&
-        config["chat_template"].is_string()) {
-      template_text = config["chat_template"].get<std::string>();
-    }
-  }
+  const std::optional<std::string> template_text = ReadChatTemplate(files, impl.folder);
   if (template_text) {
     impl.chat_template =
         ChatTemplate::FromText(*template_text, VariantOf(files, impl.folder / "config.json"));
@@ -195,6 +225,7 @@ std::string TextProcessor::Render(std::string_view request_json, const std::stri
 Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::string& place,
                                    std::span<const TokenId> known) const {
   const std::vector<PromptSegment> segments = impl_->Segments(request_json, place);
+  RefuseMedia(segments, place);
   Prompt prompt;
   prompt.tokens = PreferKnown(impl_->NeedTokenizer(), impl_->Tokens(segments), known);
   prompt.starts_in_thought = EndsInsideThought(segments);
@@ -213,6 +244,8 @@ Prompt TextProcessor::RawPrompt(std::string_view text) const {
   prompt.tokens = impl_->Tokens(segments);
   return prompt;
 }
+
+bool TextProcessor::has_tokenizer() const { return impl_->tokenizer.has_value(); }
 
 bool TextProcessor::has_chat_template() const { return impl_->chat_template.has_value(); }
 

@@ -144,6 +144,22 @@ FileSystem& FileSystem::Real() {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  std::error_code ignored;
+  // A link stays, and what it leads to is written.
+  if (fs::is_symlink(fs::symlink_status(path_, ignored))) {
+    const fs::path target = fs::weakly_canonical(path_, ignored);
+    if (!target.empty()) path_ = target;
+  }
+  const fs::file_status status = fs::status(path_, ignored);
+  if (fs::is_directory(status)) {
+    throw Error(ErrorKind::kIo, path_.string() + ": is a folder; name a file in it");
+  }
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    // A pipe or a device must not be replaced by a file: it is written as the bytes come.
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (descriptor_ < 0) ThrowErrno("write", path_, errno);
+    return;
+  }
   std::string name = path_.string() + ".partial-XXXXXX";
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
   if (descriptor_ < 0) ThrowErrno("write", path_, errno);
@@ -170,9 +186,11 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::Commit() {
-  if (::fsync(descriptor_) != 0) ThrowErrno("write", path_, errno);
+  const bool direct = temporary_.empty();
+  if (!direct && ::fsync(descriptor_) != 0) ThrowErrno("write", path_, errno);
   const int descriptor = std::exchange(descriptor_, -1);
   if (::close(descriptor) != 0) ThrowErrno("write", path_, errno);
+  if (direct) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)
     ThrowErrno("rename into place", path_, errno);
   temporary_.clear();

@@ -1,9 +1,32 @@
 #include "runtime/answer_stream.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace culet {
+namespace {
+
+// Stands for a "<" of ordinary text on its way through the parser, so that a model that quotes
+// "<turn|>" or "<|tool_call>" letter by letter has written text and nothing else. U+10FFFF is a
+// noncharacter: no text has it.
+constexpr std::string_view kQuotedLess = "\xf4\x8f\xbf\xbf";
+
+std::string Replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string result;
+  for (std::size_t at = 0;;) {
+    const std::size_t found = text.find(from, at);
+    result += text.substr(at, found - at);
+    if (found == std::string_view::npos) return result;
+    result += to;
+    at = found + from.size();
+  }
+}
+
+std::string Quoted(std::string_view text) { return Replaced(text, "<", kQuotedLess); }
+std::string Unquoted(std::string_view text) { return Replaced(text, kQuotedLess, "<"); }
+
+}  // namespace
 
 StopTexts::StopTexts(std::vector<std::string> texts) : texts_(std::move(texts)) {
   std::erase(texts_, std::string());
@@ -35,14 +58,21 @@ std::string StopTexts::Finish() { return std::exchange(held_, {}); }
 
 AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool starts_in_thought,
                            std::vector<std::string> stop)
-    : detokenizer_(tokenizer), parser_(starts_in_thought), stop_(std::move(stop)) {}
+    : tokenizer_(tokenizer),
+      detokenizer_(tokenizer),
+      parser_(starts_in_thought),
+      stop_(std::move(stop)) {}
 
 std::vector<OutputEvent> AnswerStream::Push(TokenId token) {
-  return Filter(parser_.Feed(detokenizer_.Push(token)));
+  if (!tokenizer_.IsControl(token)) return Filter(parser_.Feed(Quoted(detokenizer_.Push(token))));
+  // A control token ends a run of byte tokens.
+  std::string text = Quoted(detokenizer_.Finish());
+  text += tokenizer_.TokenText(token);
+  return Filter(parser_.Feed(text));
 }
 
 std::vector<OutputEvent> AnswerStream::Finish() {
-  std::vector<OutputEvent> events = Filter(parser_.Feed(detokenizer_.Finish()));
+  std::vector<OutputEvent> events = Filter(parser_.Feed(Quoted(detokenizer_.Finish())));
   for (OutputEvent& event : Filter(parser_.Finish())) events.push_back(std::move(event));
   if (!stop_.found()) {
     const std::string rest = stop_.Finish();
@@ -56,6 +86,9 @@ std::vector<OutputEvent> AnswerStream::Filter(std::vector<OutputEvent> events) {
   std::vector<OutputEvent> kept;
   for (OutputEvent& event : events) {
     if (stop_.found()) break;
+    event.text = Unquoted(event.text);
+    event.call.name = Unquoted(event.call.name);
+    event.call.arguments_json = Unquoted(event.call.arguments_json);
     if (event.kind == OutputEvent::Kind::kContent) {
       event.text = stop_.Feed(event.text);
       if (event.text.empty()) continue;

@@ -34,7 +34,7 @@ class AnswerStream {
  public:
   AnswerStream(const Tokenizer& tokenizer, bool starts_in_thought, std::vector<std::string> stop);
 
-  // Events that this token completes. Stop tokens are not pushed: they are not part of the text.
+  // Events that this token completes. Only control tokens act as such: text that spells one is text. Stop tokens are not pushed: they are not part of the text.
   std::vector<OutputEvent> Push(TokenId token);
   // What was held back.
   std::vector<OutputEvent> Finish();
@@ -44,6 +44,7 @@ class AnswerStream {
  private:
   std::vector<OutputEvent> Filter(std::vector<OutputEvent> events);
 
+  const Tokenizer& tokenizer_;
   Detokenizer detokenizer_;
   OutputParser parser_;
   StopTexts stop_;

@@ -175,13 +175,17 @@ bool KvCache::DropOldSlidingPage() {
 }
 
 bool KvCache::DropOldestPin() {
+  Sequence* oldest = nullptr;
   for (Sequence& state : sequences_) {
     if (state.pins.empty()) continue;
-    ReleasePin(state.pins.front());
-    state.pins.pop_front();
-    return true;
+    if (oldest == nullptr || state.pins.front().serial < oldest->pins.front().serial) {
+      oldest = &state;
+    }
   }
-  return false;
+  if (oldest == nullptr) return false;
+  ReleasePin(oldest->pins.front());
+  oldest->pins.pop_front();
+  return true;
 }
 
 void KvCache::ReleasePages(LayerKind kind, int sequence, std::int64_t first, std::int64_t last) {
@@ -202,6 +206,7 @@ void KvCache::Pin(int sequence) {
   Sequence& state = sequences_[sequence];
   if (!state.pins.empty() && state.pins.back().position == state.length) return;
   PinnedPages pin;
+  pin.serial = ++pins_made_;
   pin.position = state.length;
   pin.first_page = FirstNeededPage(state.length);
   for (std::int64_t page = pin.first_page; page < PagesFor(state.length); ++page) {

@@ -100,7 +100,7 @@ ChatRequest ParseChatRequest(std::string_view json_text, const std::string& plac
   }
   request.enable_thinking = ReadSwitch(root, "enable_thinking", false, place);
   request.preserve_thinking = ReadSwitch(root, "preserve_thinking", false, place);
-  request.add_generation_prompt = ReadSwitch(root, "add_generation_prompt", true, place);
+  request.add_generation_prompt = ReadSwitch(root, "add_generation_prompt", false, place);
   request.messages = std::move(root["messages"]);
   if (root.contains("tools")) request.tools = std::move(root["tools"]);
   return request;

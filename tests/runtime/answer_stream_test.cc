@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <random>
+
+#include "base/file.h"
 
 namespace culet {
 namespace {
@@ -59,6 +62,61 @@ TEST(StopTexts, EmitWhatIsCertainAtOnce) {
   EXPECT_EQ(stop.Feed("hello"), "hello");
   EXPECT_EQ(stop.Feed(" S"), " ");
   EXPECT_EQ(stop.Feed("un"), "Sun");
+}
+
+class AnswerStreamTest : public ::testing::Test {
+ protected:
+  // What comes of these tokens.
+  ParsedOutput Answer(const std::vector<TokenId>& tokens) {
+    AnswerStream stream(tokenizer_, false, {});
+    ParsedOutput output;
+    const auto take = [&](const std::vector<OutputEvent>& events) {
+      for (const OutputEvent& event : events) {
+        switch (event.kind) {
+          case OutputEvent::Kind::kThinking: output.thinking += event.text; break;
+          case OutputEvent::Kind::kContent: output.content += event.text; break;
+          case OutputEvent::Kind::kToolCall: output.tool_calls.push_back(event.call); break;
+        }
+      }
+    };
+    for (const TokenId token : tokens) take(stream.Push(token));
+    take(stream.Finish());
+    return output;
+  }
+
+  Tokenizer tokenizer_ = Tokenizer::Load(
+      FileSystem::Real(),
+      std::filesystem::path(CULET_SOURCE_DIR) / "models" / "pebble" / "tokenizer.json");
+};
+
+constexpr char kWritten[] =
+    "<|channel>thought\nhm\n<channel|>a < b<|tool_call>call:f{x:<|\"|>1 < 2<|\"|>}<tool_call|>";
+
+TEST_F(AnswerStreamTest, ControlTokensPartThinkingAnswerAndCalls) {
+  const ParsedOutput output = Answer(tokenizer_.Encode(kWritten));
+  EXPECT_EQ(output.thinking, "hm");
+  EXPECT_EQ(output.content, "a < b");
+  ASSERT_EQ(output.tool_calls.size(), 1u);
+  EXPECT_EQ(output.tool_calls[0].name, "f");
+  EXPECT_EQ(output.tool_calls[0].arguments_json, R"({"x":"1 < 2"})");
+}
+
+TEST_F(AnswerStreamTest, TextThatSpellsControlTokensIsText) {
+  const ParsedOutput output = Answer(tokenizer_.EncodeData(kWritten));
+  EXPECT_EQ(output.content, kWritten);
+  EXPECT_EQ(output.thinking, "");
+  EXPECT_TRUE(output.tool_calls.empty());
+}
+
+TEST_F(AnswerStreamTest, ACallKeepsTheSpelledTokensOfItsStrings) {
+  std::vector<TokenId> tokens = tokenizer_.Encode("<|tool_call>call:f{x:<|\"|>");
+  const std::vector<TokenId> quoted = tokenizer_.EncodeData("<tool_call|> <|\"|>");
+  tokens.insert(tokens.end(), quoted.begin(), quoted.end());
+  const std::vector<TokenId> end = tokenizer_.Encode("<|\"|>}<tool_call|>");
+  tokens.insert(tokens.end(), end.begin(), end.end());
+  const ParsedOutput output = Answer(tokens);
+  ASSERT_EQ(output.tool_calls.size(), 1u);
+  EXPECT_EQ(output.tool_calls[0].arguments_json, R"({"x":"<tool_call|> <|\"|>"})");
 }
 
 }  // namespace
