@@ -28,7 +28,7 @@ MOST_TOKENS = 96
 TITLES = {
     "sum": "two-digit sums", "difference": "differences", "product": "one-digit products",
     "three_terms": "sums of three terms, with a thought", "sort": "sorting 3 to 6 numbers",
-    "count": "counting in a list", "facts_near": "facts told earlier, near",
+    "count": "counting in a list", "pairs": "pairs told again in another order", "facts_near": "facts told earlier, near",
     "facts_far": "facts told more than a window ago", "calendar": "weekdays", "system": "following a system prompt",
     "tool_call": "calling a tool", "tool_answer": "using a tool's response", "chat": "greetings and small talk",
     "multi_turn": "later turns of a conversation", "thinking": "other tasks with a thought",
@@ -133,7 +133,8 @@ def write_card(result):
         return f"{100 * right / total:.1f}%" if total else "—"
 
     total = {"prompts": 0, "right": 0, "culet_prompts": 0, "culet_right": 0, "equal": 0}
-    for task, row in result["tasks"].items():
+    for task in (task for task in TITLES if task in result["tasks"]):
+        row = result["tasks"][task]
         for key in total:
             total[key] += row.get(key, 0)
         lines.append(f"| {TITLES[task]} | {row['prompts']} | {percent(row['right'], row['prompts'])} | "
@@ -159,6 +160,7 @@ def main():
     parser.add_argument("--transformers", choices=["bfloat16", "float32", "none"], default="bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", default=RESULT)
+    parser.add_argument("--tasks", nargs="+", choices=list(TITLES), help="only these; the others' rows stay")
     parser.add_argument("--show-wrong", type=int, default=0, help="print so many wrong answers a task")
     parser.add_argument("--card", action="store_true", help="only write the table into the model card")
     arguments = parser.parse_args()
@@ -171,8 +173,13 @@ def main():
     tokenizer = Tokenizer.from_file(os.path.join(MODEL_DIR, "tokenizer.json"))
     data = held_out(arguments.count)
     result = {"transformers": arguments.transformers, "tasks": {}}
+    if arguments.tasks and os.path.exists(arguments.out):
+        with open(arguments.out, encoding="utf-8") as file:
+            result = json.load(file)
     started = time.time()
     for task, pairs in data.items():
+        if arguments.tasks and task not in arguments.tasks:
+            continue
         prompts = [p for p, _ in pairs]
         answers = [tokenizer.encode(a, add_special_tokens=False).ids for _, a in pairs]
         row = {"prompts": len(prompts)}
