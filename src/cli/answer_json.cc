@@ -6,7 +6,9 @@ std::string JsonText(const OrderedJson& value) {
   return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
-void JsonObject::Add(std::string_view key, const OrderedJson& value) { AddText(key, JsonText(value)); }
+void JsonObject::Add(std::string_view key, const OrderedJson& value) {
+  AddText(key, JsonText(value));
+}
 
 void JsonObject::AddText(std::string_view key, std::string_view json_text) {
   if (text_.size() > 1) text_ += ",";

@@ -10,8 +10,8 @@
 
 namespace culet::cli {
 
-// One JSON object, member by member. Arguments of tool calls go in as the text that they are, so that
-// numbers stay as the model wrote them.
+// One JSON object, member by member. Arguments of tool calls go in as the text that they are, so
+// that numbers stay as the model wrote them.
 class JsonObject {
  public:
   void Add(std::string_view key, const OrderedJson& value);

@@ -5,8 +5,8 @@
 
 namespace culet::cli {
 
-// Prints thinking dimmed on a terminal and not at all in a pipe, the answer as it comes, and each tool
-// call as a line of JSON. Flushes at every piece.
+// Prints thinking dimmed on a terminal and not at all in a pipe, the answer as it comes, and each
+// tool call as a line of JSON. Flushes at every piece.
 class AnswerPrinter {
  public:
   void Show(const GenerateEvent& event);

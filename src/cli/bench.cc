@@ -38,7 +38,8 @@ void AddSpread(OrderedJson* object, const std::string& name, const Spread& sprea
 }
 
 void WriteJson(const ModelInfo& info, const BenchResult& result) {
-  OrderedJson machine = {{"cpu", info.cpu_model}, {"level", info.cpu_level}, {"threads", info.threads}};
+  OrderedJson machine = {
+      {"cpu", info.cpu_model}, {"level", info.cpu_level}, {"threads", info.threads}};
   AddSpread(&machine, "read_gb_s", result.read_gb_s);
   AddSpread(&machine, "peak_gflops", result.peak_gflops);
   OrderedJson prefill = OrderedJson::array();
@@ -74,10 +75,10 @@ void WriteJson(const ModelInfo& info, const BenchResult& result) {
 
 void WriteCsv(const BenchResult& result) {
   std::string text = "kind,context,tokens,tokens_per_s,min,max,ratio,ratio_min,ratio_max\n";
-  const auto row = [&](const char* kind, std::int64_t context, std::int64_t tokens, const Spread& rate,
-                       const Spread& ratio) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", kind, context, tokens, rate.median, rate.min,
-                        rate.max, ratio.median, ratio.min, ratio.max);
+  const auto row = [&](const char* kind, std::int64_t context, std::int64_t tokens,
+                       const Spread& rate, const Spread& ratio) {
+    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", kind, context, tokens, rate.median,
+                        rate.min, rate.max, ratio.median, ratio.min, ratio.max);
   };
   for (const PrefillResult& run : result.prefill) {
     row("prefill", 0, run.tokens, run.tokens_per_s, run.ratio_to_peak);
@@ -89,27 +90,32 @@ void WriteCsv(const BenchResult& result) {
 }
 
 void WriteText(const ModelInfo& info, const BenchResult& result) {
-  std::string text = fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
-                                 info.cpu_model, info.cpu_level, info.threads, Version());
-  text += fmt::format("machine: reads {:.1f} GB/s ({:.1f} to {:.1f}), {:.0f} Gflop/s ({:.0f} to {:.0f})\n\n",
-                      result.read_gb_s.median, result.read_gb_s.min, result.read_gb_s.max,
-                      result.peak_gflops.median, result.peak_gflops.min, result.peak_gflops.max);
-  text += fmt::format("{:<8} {:>8} {:>7} {:>10} {:>10} {:>10}   {}\n", "", "context", "tokens", "tokens/s",
-                      "min", "max", "of the limit");
+  std::string text =
+      fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
+                  info.cpu_model, info.cpu_level, info.threads, Version());
+  text += fmt::format(
+      "machine: reads {:.1f} GB/s ({:.1f} to {:.1f}), {:.0f} Gflop/s ({:.0f} to {:.0f})\n\n",
+      result.read_gb_s.median, result.read_gb_s.min, result.read_gb_s.max,
+      result.peak_gflops.median, result.peak_gflops.min, result.peak_gflops.max);
+  text += fmt::format("{:<8} {:>8} {:>7} {:>10} {:>10} {:>10}   {}\n", "", "context", "tokens",
+                      "tokens/s", "min", "max", "of the limit");
   for (const PrefillResult& run : result.prefill) {
-    text += fmt::format("{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the multiply-adds\n",
-                        "prefill", 0, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
-                        run.tokens_per_s.max, 100 * run.ratio_to_peak.median);
+    text += fmt::format(
+        "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the multiply-adds\n",
+        "prefill", 0, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
+        run.tokens_per_s.max, 100 * run.ratio_to_peak.median);
   }
   for (const DecodeResult& run : result.decode) {
     text += fmt::format(
-        "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the read rate, {:.3f} GB a token\n",
+        "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the read rate, {:.3f} GB a "
+        "token\n",
         "decode", run.context, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
         run.tokens_per_s.max, 100 * run.ratio_to_bandwidth.median, run.bytes_per_token / 1e9);
   }
-  text += fmt::format("\nstart to first token {}, of it loading {} and the first prompt {}\n",
-                      FormatMilliseconds(result.start_to_first_token_ms), FormatMilliseconds(result.load_ms),
-                      FormatMilliseconds(result.first_prompt_ms));
+  text +=
+      fmt::format("\nstart to first token {}, of it loading {} and the first prompt {}\n",
+                  FormatMilliseconds(result.start_to_first_token_ms),
+                  FormatMilliseconds(result.load_ms), FormatMilliseconds(result.first_prompt_ms));
   text += fmt::format("resident at most {}, planned {}\n", FormatBytes(result.peak_rss_bytes),
                       FormatBytes(info.resident_bytes));
   Output::Standard().Write(text);
@@ -185,10 +191,12 @@ Command AddBench(CLI::App& app) {
   command->add_option("--context", options->context, "Tokens in the KV where decoding begins, list")
       ->type_name("LIST")
       ->capture_default_str();
-  command->add_option("--repeat", options->repeat, "Runs of each")->type_name("N")->capture_default_str();
-  command->add_option("--seed", options->seed, "Seed of the random prompt")
+  AddNumber(*command, "--repeat", &options->repeat, "Runs of each")
       ->type_name("N")
-      ->capture_default_str();
+      ->default_str("5");
+  AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt")
+      ->type_name("N")
+      ->default_str("1");
   command->add_flag("--json", options->json, "Print one JSON object");
   command->add_flag("--csv", options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);

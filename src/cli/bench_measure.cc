@@ -70,9 +70,9 @@ double Bench::PrefillMs(std::int64_t count) {
 
 // The KV holds `context` tokens before and after, so a next run only goes back.
 double Bench::DecodeMs(std::int64_t context, std::int64_t count) {
-  session_.Rewind(context);
-  const std::size_t have = session_.tokens().size();
   const std::size_t want = static_cast<std::size_t>(context);
+  const std::size_t have = std::min(session_.tokens().size(), want);
+  session_.Rewind(static_cast<std::int64_t>(have));
   if (have < want) session_.Append(std::span(tokens_).subspan(have, want - have));
   const Clock::time_point start = Clock::now();
   for (std::int64_t step = 0; step < count; ++step) {
@@ -200,13 +200,14 @@ std::int64_t BenchPlan::LongestContext() const {
 double KvBytesPerToken(const ModelInfo& info, std::int64_t context) {
   if (info.layers == 0) return 0;
   // Sharing layers read what their donors read; in published models both kinds share alike.
-  const double owners = static_cast<double>(info.layers - info.shared_kv_layers) /
-                        static_cast<double>(info.layers);
+  const double owners =
+      static_cast<double>(info.layers - info.shared_kv_layers) / static_cast<double>(info.layers);
   const double value_bytes = info.kv_dtype == "F32" ? 4 : 2;
-  const double sliding = static_cast<double>(info.sliding_layers * info.sliding_kv_heads *
-                                             info.sliding_head_dim * std::min(context, info.window));
-  const double full = static_cast<double>(info.full_layers * info.full_kv_heads * info.full_head_dim *
-                                          context);
+  const double sliding =
+      static_cast<double>(info.sliding_layers * info.sliding_kv_heads * info.sliding_head_dim *
+                          std::min(context, info.window));
+  const double full =
+      static_cast<double>(info.full_layers * info.full_kv_heads * info.full_head_dim * context);
   return 2 * value_bytes * owners * (sliding + full);  // K and V
 }
 

@@ -1,7 +1,7 @@
 // The measurements of `culet bench`.
 //
-// Shared machines move, so every measured run stands between two measurements of what the machine can
-// do, and its ratio is taken to their mean.
+// Shared machines move, so every measured run stands between two measurements of what the machine
+// can do, and its ratio is taken to their mean.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct PrefillResult {
   std::int64_t tokens = 0;
   Spread tokens_per_s;
   double median_ms = 0;
-  double macs = 0;           // of the whole prompt: layers for each token, the head once
-  Spread ratio_to_peak;      // of the machine's multiply-adds around the run
+  double macs = 0;       // of the whole prompt: layers for each token, the head once
+  Spread ratio_to_peak;  // of the machine's multiply-adds around the run
 };
 
 struct DecodeResult {
@@ -54,9 +54,9 @@ struct BenchResult {
   std::vector<DecodeResult> decode;
   Spread read_gb_s, peak_gflops;
   double load_ms = 0;
-  double first_prompt_ms = 0;           // of the first run of the first prompt length
-  double start_to_first_token_ms = 0;   // from the start of the program to the end of that run
-  std::uint64_t peak_rss_bytes = 0;     // before the machine is measured, which takes memory too
+  double first_prompt_ms = 0;          // of the first run of the first prompt length
+  double start_to_first_token_ms = 0;  // from the start of the program to the end of that run
+  std::uint64_t peak_rss_bytes = 0;    // before the machine is measured, which takes memory too
 };
 
 // Bytes of KV that a token at `context` positions must read: each layer that owns KV once.

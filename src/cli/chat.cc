@@ -35,7 +35,8 @@ int Run(const ChatOptions& options) {
   if (!options.system.empty()) conversation.system = options.system;
   if (options.think) conversation.think = true;
   if (options.tools == "-") {
-    throw Error(ErrorKind::kInvalidArgument, "standard input is the conversation; --tools needs a file");
+    throw Error(ErrorKind::kInvalidArgument,
+                "standard input is the conversation; --tools needs a file");
   }
   if (!options.tools.empty()) conversation.tools = ReadTools(options.tools);
 
@@ -44,8 +45,9 @@ int Run(const ChatOptions& options) {
   if (options.model.verbose) PrintPlan(model->info());
   if (!model->text().has_chat_template()) {
     throw Error(ErrorKind::kUnsupported,
-                path.string() + " has no chat template (base models have none), so there is no way to "
-                                "chat with it; culet run completes text with it");
+                path.string() +
+                    " has no chat template (base models have none), so there is no way to "
+                    "chat with it; culet run completes text with it");
   }
   PrintWarnings(model->text());
   ChatSession(model, generate, conversation).Run();
@@ -56,19 +58,21 @@ int Run(const ChatOptions& options) {
 
 Command AddChat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
-  CLI::App* command = AddSubcommand(app, "chat", "Hold a conversation; /help inside lists the commands",
-                                    "  culet chat pebble\n"
-                                    "  culet chat MODEL --system \"Answer briefly.\" --think\n"
-                                    "  printf 'Hi\\n/stats\\n' | culet chat MODEL\n");
+  CLI::App* command =
+      AddSubcommand(app, "chat", "Hold a conversation; /help inside lists the commands",
+                    "  culet chat pebble\n"
+                    "  culet chat MODEL --system \"Answer briefly.\" --think\n"
+                    "  printf 'Hi\\n/stats\\n' | culet chat MODEL\n");
   options->model.AddModel(*command);
   command->add_option("--system", options->system, "The system prompt")->type_name("TEXT");
   command->add_option("--load", options->load, "Go on with a conversation that /save wrote")
       ->type_name("FILE");
   options->sampling.Add(*command);
   command->add_flag("--think", options->think, "Let the model think before it answers");
-  command->add_option("--tools", options->tools,
-                      "Tools that the model may call: a JSON array, in OpenAI's\n"
-                      "form or of bare functions; you are asked for their responses")
+  command
+      ->add_option("--tools", options->tools,
+                   "Tools that the model may call: a JSON array, in OpenAI's\n"
+                   "form or of bare functions; you are asked for their responses")
       ->type_name("FILE");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);

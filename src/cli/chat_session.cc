@@ -27,7 +27,8 @@ constexpr const char* kHelp =
     "/save FILE       write the conversation as JSON\n"
     "/load FILE       go on with a saved conversation\n"
     "/exit            leave (Ctrl-D too)\n"
-    "A \\ at the end of a line, or \"\"\" around several, makes one message of them. Ctrl-C stops an\n"
+    "A \\ at the end of a line, or \"\"\" around several, makes one message of them. Ctrl-C stops "
+    "an\n"
     "answer. A message that begins with / is written with two: //.";
 
 std::string Trimmed(std::string_view text) {
@@ -117,7 +118,8 @@ bool ChatSession::Command(const std::string& line) {
     Say(kHelp);
   } else if (name == "/system") {
     if (!argument.empty()) conversation_.system = argument == "\"\"" ? "" : argument;
-    Say(conversation_.system.empty() ? "no system prompt" : "system prompt: " + conversation_.system);
+    Say(conversation_.system.empty() ? "no system prompt"
+                                     : "system prompt: " + conversation_.system);
   } else if (name == "/think") {
     if (!argument.empty() && argument != "on" && argument != "off") {
       throw Error(ErrorKind::kInvalidArgument, "/think is on or off, not \"" + argument + "\"");
@@ -125,8 +127,9 @@ bool ChatSession::Command(const std::string& line) {
     if (!argument.empty()) conversation_.think = argument == "on";
     Say(conversation_.think ? "thinking is on" : "thinking is off");
   } else if (name == "/undo") {
-    Say(conversation_.Undo() ? fmt::format("the last turn is forgotten; {} left", conversation_.turns())
-                             : "there is no turn to forget");
+    Say(conversation_.Undo()
+            ? fmt::format("the last turn is forgotten; {} left", conversation_.turns())
+            : "there is no turn to forget");
   } else if (name == "/reset") {
     conversation_.Clear();
     Say("the conversation is forgotten");
@@ -134,7 +137,8 @@ bool ChatSession::Command(const std::string& line) {
     ShowStatistics();
   } else if (name == "/save" || name == "/load") {
     if (argument.empty()) {
-      throw Error(ErrorKind::kInvalidArgument, name + " needs a file, such as " + name + " talk.json");
+      throw Error(ErrorKind::kInvalidArgument,
+                  name + " needs a file, such as " + name + " talk.json");
     }
     if (name == "/save") {
       conversation_.Save(argument);
@@ -180,7 +184,8 @@ bool ChatSession::AskForResponses(const GenerateResult& answer) {
   for (std::size_t call = 0; call < answer.tool_calls.size(); ++call) {
     const std::string& name = answer.tool_calls[call].name;
     std::string response;
-    if (reader_.Read("response of " + name + "> ", &response) != LineReader::Outcome::kLine) return false;
+    if (reader_.Read("response of " + name + "> ", &response) != LineReader::Outcome::kLine)
+      return false;
     conversation_.AddToolResponse(call, name, response);
   }
   return true;
@@ -204,8 +209,9 @@ void ChatSession::Turn(const std::string& message) {
       }
       conversation_.AddAnswer(answer);
       if (answer.finish_reason == FinishReason::kLength) {
-        Say(Output::Standard().is_terminal() ? Dimmed("(cut off: --max-tokens or the context is reached)")
-                                             : "(cut off: --max-tokens or the context is reached)");
+        Say(Output::Standard().is_terminal()
+                ? Dimmed("(cut off: --max-tokens or the context is reached)")
+                : "(cut off: --max-tokens or the context is reached)");
       }
       if (answer.finish_reason != FinishReason::kToolCalls) break;
       if (!AskForResponses(answer)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -27,6 +28,16 @@ std::size_t EditDistance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+template <typename Value>
+void ParseWhole(const std::string& text, const std::string& option, const char* expected,
+                Value* value) {
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, *value);
+  if (parsed.ec == std::errc() && parsed.ptr == end) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              option + " is \"" + text.substr(0, 40) + "\"; " + expected + " is expected");
+}
+
 std::vector<std::string> OptionNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -42,9 +53,25 @@ CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::strin
   CLI::App* command = app.add_subcommand(name, description);
   command->set_help_flag("-h,--help", "Print this help and exit");
   command->allow_extras();
-  command->footer("Examples:\n" + examples + "\nEvery option, output format and exit code: "
+  command->footer("Examples:\n" + examples +
+                  "\nEvery option, output format and exit code: "
                   "docs/commands.md");
   return command;
+}
+
+void ParseNumber(const std::string& text, const std::string& option, std::int64_t* value) {
+  ParseWhole(text, option, "a whole number", value);
+}
+
+void ParseNumber(const std::string& text, const std::string& option, std::uint64_t* value) {
+  ParseWhole(text, option, "a whole number from 0 to 2^64 - 1", value);
+}
+
+void ParseNumber(const std::string& text, const std::string& option, double* value) {
+  ParseWhole(text, option, "a number", value);
+  if (std::isfinite(*value)) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              option + " is \"" + text + "\"; a finite number is expected");
 }
 
 std::string NearestName(const std::string& word, const std::vector<std::string>& names) {
@@ -62,16 +89,16 @@ std::string NearestName(const std::string& word, const std::vector<std::string>&
 }
 
 void RefuseLeftovers(const CLI::App& app) {
-  const std::vector<std::string> left = app.remaining();
+  std::vector<std::string> left = app.remaining();
+  std::erase(left, "--");  // the mark itself; what it protects was taken
   if (left.empty()) return;
   const auto option = std::find_if(left.begin(), left.end(), [](const std::string& word) {
-    return word.size() > 1 && word[0] == '-' && word != "--";
+    return word.size() > 1 && word[0] == '-';
   });
   if (option == left.end()) {
-    const std::string& word = left[0] == "--" && left.size() > 1 ? left[1] : left[0];
-    throw Error(ErrorKind::kInvalidArgument, "\"" + word + "\" is one argument too many for culet " +
-                                                 app.get_name() +
-                                                 "; a text of several words needs quotes");
+    throw Error(ErrorKind::kInvalidArgument,
+                "\"" + left[0] + "\" is one argument too many for culet " + app.get_name() +
+                    "; a text of several words needs quotes");
   }
   const std::string name = option->substr(0, option->find('='));
   std::string message = "culet " + app.get_name() + " has no option " + name;

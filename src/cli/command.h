@@ -2,7 +2,9 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,28 @@ std::string NearestName(const std::string& word, const std::vector<std::string>&
 // "1,2,3" of whole numbers from `low` on, for the option of that name.
 std::vector<std::int64_t> ParseNumbers(const std::string& text, const std::string& option,
                                        std::int64_t low);
+
+// Whole text as a number. Throws Error(kInvalidArgument) naming option, value and what is expected
+// where it is none, or beyond what the type holds.
+void ParseNumber(const std::string& text, const std::string& option, std::int64_t* value);
+void ParseNumber(const std::string& text, const std::string& option, std::uint64_t* value);
+void ParseNumber(const std::string& text, const std::string& option, double* value);
+
+// An option with a number. CLI11's own conversion lets -1 and numbers beyond 64 bits pass.
+template <typename Value>
+CLI::Option* AddNumber(CLI::App& app, const std::string& name, Value* value,
+                       const std::string& description) {
+  return app.add_option_function<std::string>(
+      name, [name, value](const std::string& text) { ParseNumber(text, name, value); },
+      description);
+}
+template <typename Value>
+CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<Value>* value,
+                       const std::string& description) {
+  return app.add_option_function<std::string>(
+      name, [name, value](const std::string& text) { ParseNumber(text, name, &value->emplace()); },
+      description);
+}
 
 // Milliseconds since the program was started.
 double MillisecondsSinceStart();

@@ -22,10 +22,11 @@ std::string RoleOf(const OrderedJson& message) {
 }
 
 [[noreturn]] void RefuseFile(const std::filesystem::path& path, const std::string& finding) {
-  throw Error(ErrorKind::kInvalidArgument,
-              path.string() + ": " + finding +
-                  "; {\"system\": …, \"think\": …, \"messages\": […]} as /save writes it is expected, or a "
-                  "JSON array of messages with role and content");
+  throw Error(
+      ErrorKind::kInvalidArgument,
+      path.string() + ": " + finding +
+          "; {\"system\": …, \"think\": …, \"messages\": […]} as /save writes it is expected, or a "
+          "JSON array of messages with role and content");
 }
 
 }  // namespace
@@ -39,11 +40,12 @@ void Conversation::AddAnswer(const GenerateResult& answer) {
   if (!answer.thinking.empty()) message["reasoning_content"] = answer.thinking;
   OrderedJson calls = OrderedJson::array();
   for (const CalledTool& call : answer.tool_calls) {
-    calls.push_back({{"id", CallId(messages_.size(), calls.size())},
-                     {"type", "function"},
-                     {"function",
-                      {{"name", call.name},
-                       {"arguments", ParseOrderedJson(call.arguments_json, "the call's arguments")}}}});
+    calls.push_back(
+        {{"id", CallId(messages_.size(), calls.size())},
+         {"type", "function"},
+         {"function",
+          {{"name", call.name},
+           {"arguments", ParseOrderedJson(call.arguments_json, "the call's arguments")}}}});
   }
   if (!calls.empty()) message["tool_calls"] = calls;
   messages_.push_back(message);
@@ -108,7 +110,8 @@ void Conversation::Load(const std::filesystem::path& path) {
     if (!file.contains("messages")) RefuseFile(path, "there are no messages in it");
     messages = file["messages"];
     if (file.contains("system")) {
-      if (!file["system"].is_string()) RefuseFile(path, "system is " + JsonTypeName(file["system"]));
+      if (!file["system"].is_string())
+        RefuseFile(path, "system is " + JsonTypeName(file["system"]));
       new_system = file["system"].get<std::string>();
     }
     if (file.contains("think")) {

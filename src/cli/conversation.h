@@ -31,13 +31,13 @@ class Conversation {
   // What TextProcessor::Render takes.
   std::string RequestText() const;
 
-  // The tokens that the model has seen and written so far, for RenderTokens: what a user sees as the
-  // same text keeps its ids, and so its KV.
+  // The tokens that the model has seen and written so far, for RenderTokens: what a user sees as
+  // the same text keeps its ids, and so its KV.
   const std::vector<TokenId>& known_tokens() const { return known_; }
   void SetKnownTokens(const Prompt& prompt, const GenerateResult& answer);
 
-  // {"system": …, "think": …, "messages": […]}. Load also takes a bare array of messages; on an error
-  // the conversation stays as it is. Both throw Error.
+  // {"system": …, "think": …, "messages": […]}. Load also takes a bare array of messages; on an
+  // error the conversation stays as it is. Both throw Error.
   void Save(const std::filesystem::path& path) const;
   void Load(const std::filesystem::path& path);
 

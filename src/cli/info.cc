@@ -92,14 +92,15 @@ void PrintShape(const ModelInfo& info) {
   Line("model", info.path);
   Line("variant", fmt::format("{} ({})", info.variant, info.model_type));
   Line("weights", info.dtype);
-  Line("layers", fmt::format("{}: {} sliding (window {}), {} full{}", info.layers, info.sliding_layers,
-                             info.window, info.full_layers,
+  Line("layers", fmt::format("{}: {} sliding (window {}), {} full{}", info.layers,
+                             info.sliding_layers, info.window, info.full_layers,
                              info.shared_kv_layers > 0
                                  ? fmt::format("; the last {} share KV", info.shared_kv_layers)
                                  : ""));
   Line("hidden", std::to_string(info.hidden));
-  Line("vocabulary", fmt::format("{}{}", info.vocab,
-                                 info.tied_head ? ", head tied to the embedding" : ", head of its own"));
+  Line("vocabulary",
+       fmt::format("{}{}", info.vocab,
+                   info.tied_head ? ", head tied to the embedding" : ", head of its own"));
   if (info.sliding_layers > 0) {
     Line("sliding attention", HeadsText(info.heads, info.sliding_kv_heads, info.sliding_head_dim));
   }
@@ -111,8 +112,8 @@ void PrintShape(const ModelInfo& info) {
                         ? fmt::format("{}, widest {}", info.intermediate, info.widest_intermediate)
                         : std::to_string(info.intermediate));
   if (info.experts > 0) {
-    Line("experts", fmt::format("{} of width {}, {} a token", info.experts, info.expert_intermediate,
-                                info.experts_per_token));
+    Line("experts", fmt::format("{} of width {}, {} a token", info.experts,
+                                info.expert_intermediate, info.experts_per_token));
   }
   if (info.ple_width > 0) Line("per-layer embedding", fmt::format("width {}", info.ple_width));
   Line("positions", fmt::format("up to {}", info.max_positions));
@@ -131,7 +132,8 @@ void PrintSizes(const ModelInfo& info) {
     Line("  " + part.part,
          fmt::format("{:>12} {:>12}", FormatCount(part.parameters), FormatBytes(part.bytes)));
   }
-  Line("  all", fmt::format("{:>12} {:>12}", FormatCount(info.parameters), FormatBytes(info.weight_bytes)));
+  Line("  all",
+       fmt::format("{:>12} {:>12}", FormatCount(info.parameters), FormatBytes(info.weight_bytes)));
   if (info.unused_bytes > 0) {
     Line("  unused", fmt::format("{:>12} {:>12}", "", FormatBytes(info.unused_bytes)));
   }
@@ -143,9 +145,9 @@ void PrintPlanned(const ModelInfo& info) {
   Line("KV", fmt::format("{} in {}", FormatBytes(info.kv_bytes), info.kv_dtype));
   Line("activations", FormatBytes(info.activation_bytes));
   Line("resident memory", FormatBytes(info.resident_bytes));
-  Line("a decoded token", fmt::format("reads {} of weights, {} multiply-adds",
-                                      FormatBytes(info.bytes_per_token),
-                                      FormatCount(info.macs_per_decoded_token)));
+  Line("a decoded token",
+       fmt::format("reads {} of weights, {} multiply-adds", FormatBytes(info.bytes_per_token),
+                   FormatCount(info.macs_per_decoded_token)));
   Line("a prompt token", fmt::format("{} multiply-adds", FormatCount(info.macs_per_prompt_token)));
   Line("CPU", fmt::format("{}, level {}, {} thread{}", info.cpu_model, info.cpu_level, info.threads,
                           info.threads == 1 ? "" : "s"));

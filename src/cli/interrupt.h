@@ -6,8 +6,8 @@ namespace culet::cli {
 // Thrown where Ctrl-C shall end the command; main.cc makes exit code 130 of it.
 struct Interrupted {};
 
-// While one lives, Ctrl-C only sets a flag; a second one before the first was taken ends the process
-// at once. Without one, Ctrl-C ends the process. At most one lives at a time.
+// While one lives, Ctrl-C only sets a flag; a second one before the first was taken ends the
+// process at once. Without one, Ctrl-C ends the process. At most one lives at a time.
 class InterruptGuard {
  public:
   InterruptGuard();

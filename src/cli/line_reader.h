@@ -9,8 +9,8 @@
 
 namespace culet::cli {
 
-// On a terminal: libedit's editing, and a history that is kept in a file. In a pipe: plain lines and no
-// prompt. Threads: one, and one reader at a time.
+// On a terminal: libedit's editing, and a history that is kept in a file. In a pipe: plain lines
+// and no prompt. Threads: one, and one reader at a time.
 class LineReader {
  public:
   enum class Outcome { kLine, kEnd, kInterrupted };

@@ -26,12 +26,15 @@ void PrintPlan(const ModelInfo& info) {
   Logger().info("model variant=\"{}\" path=\"{}\" type={} dtype={} layers={} hidden={} vocab={}",
                 info.variant, info.path, info.model_type, info.dtype, info.layers, info.hidden,
                 info.vocab);
-  Logger().info("cpu model=\"{}\" level={} threads={}", info.cpu_model, info.cpu_level, info.threads);
-  Logger().info("plan context={} chunk={} kv_dtype={} kv_bytes={} activation_bytes={} resident_bytes={}",
-                info.context, info.chunk, info.kv_dtype, info.kv_bytes, info.activation_bytes,
-                info.resident_bytes);
+  Logger().info("cpu model=\"{}\" level={} threads={}", info.cpu_model, info.cpu_level,
+                info.threads);
+  Logger().info(
+      "plan context={} chunk={} kv_dtype={} kv_bytes={} activation_bytes={} resident_bytes={}",
+      info.context, info.chunk, info.kv_dtype, info.kv_bytes, info.activation_bytes,
+      info.resident_bytes);
   for (const PartSize& part : info.parts) {
-    Logger().info("weights part=\"{}\" parameters={} bytes={}", part.part, part.parameters, part.bytes);
+    Logger().info("weights part=\"{}\" parameters={} bytes={}", part.part, part.parameters,
+                  part.bytes);
   }
   for (const auto& [tensor, reason] : info.unused) {
     Logger().info("unused tensor={} reason=\"{}\"", tensor, reason);

@@ -13,7 +13,8 @@ void Warn(const std::string& message);
 // "culet: …"
 void Note(const std::string& message);
 
-// The plan as lines of key=value: variant, level, threads, bytes by kind, tensors left unused and why.
+// The plan as lines of key=value: variant, level, threads, bytes by kind, tensors left unused and
+// why.
 void PrintPlan(const ModelInfo& info);
 
 // What a user should know of the model.

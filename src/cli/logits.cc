@@ -26,8 +26,9 @@ std::vector<TokenId> ReadTokens(const std::string& text, std::int64_t vocab) {
   for (const std::int64_t id : ParseNumbers(text, "--tokens", 0)) {
     if (id >= vocab) {
       throw Error(ErrorKind::kInvalidArgument,
-                  "--tokens: item " + std::to_string(tokens.size() + 1) + " is " + std::to_string(id) +
-                      "; ids of this model are 0 to " + std::to_string(vocab - 1));
+                  "--tokens: item " + std::to_string(tokens.size() + 1) + " is " +
+                      std::to_string(id) + "; ids of this model are 0 to " +
+                      std::to_string(vocab - 1));
     }
     tokens.push_back(static_cast<TokenId>(id));
   }
@@ -37,12 +38,13 @@ std::vector<TokenId> ReadTokens(const std::string& text, std::int64_t vocab) {
 int Run(const LogitsOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model);
   if (options.tokens.empty() || options.out.empty()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "culet logits needs --tokens IDS and --out FILE, such as --tokens 2,3,4 --out logits.npy");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "culet logits needs --tokens IDS and --out FILE, such as --tokens 2,3,4 --out logits.npy");
   }
   if (options.chunk < 0) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "--chunk is " + std::to_string(options.chunk) + "; it must be 1 or more, or 0 for 512");
+    throw Error(ErrorKind::kInvalidArgument, "--chunk is " + std::to_string(options.chunk) +
+                                                 "; it must be 1 or more, or 0 for 512");
   }
   LoadOptions load = options.model.ToLoadOptions();
   const std::string text = options.tokens == "-" ? ReadStandardInput() : options.tokens;
@@ -68,14 +70,17 @@ int Run(const LogitsOptions& options) {
 
 Command AddLogits(CLI::App& app) {
   auto options = std::make_shared<LogitsOptions>();
-  CLI::App* command = AddSubcommand(app, "logits", "Write the logits of every position to a .npy file",
-                                    "  culet logits MODEL --tokens 2,3,4 --out logits.npy\n"
-                                    "  culet logits MODEL --tokens - --chunk 64 --out logits.npy < ids\n");
+  CLI::App* command =
+      AddSubcommand(app, "logits", "Write the logits of every position to a .npy file",
+                    "  culet logits MODEL --tokens 2,3,4 --out logits.npy\n"
+                    "  culet logits MODEL --tokens - --chunk 64 --out logits.npy < ids\n");
   options->model.AddModel(*command);
-  command->add_option("--tokens", options->tokens, "Ids with commas between; - reads standard input")
+  command
+      ->add_option("--tokens", options->tokens, "Ids with commas between; - reads standard input")
       ->type_name("IDS");
-  command->add_option("--out", options->out, "The file: float32 [rows, vocabulary]")->type_name("FILE");
-  command->add_option("--chunk", options->chunk, "Most rows of one step; 0: 512")->type_name("N");
+  command->add_option("--out", options->out, "The file: float32 [rows, vocabulary]")
+      ->type_name("FILE");
+  AddNumber(*command, "--chunk", &options->chunk, "Most rows of one step; 0: 512")->type_name("N");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);

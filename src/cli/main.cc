@@ -42,17 +42,17 @@ int Fail(const std::string& message, int exit_code) {
   return exit_code;
 }
 
-
 int ParseAndRun(int argc, char** argv) {
   CLI::App app("culet runs Gemma 4 on the CPU", "culet");
   app.set_help_flag("-h,--help", "Print this help and exit");
-  app.set_version_flag("--version", std::string("culet ") + Version(), "Print the version and exit");
+  app.set_version_flag("--version", std::string("culet ") + Version(),
+                       "Print the version and exit");
   app.footer(kExamples);
   app.allow_extras();
   app.require_subcommand(0, 1);
-  const std::vector<Command> commands = {AddRun(app),    AddChat(app),  AddInfo(app),
+  const std::vector<Command> commands = {AddRun(app),      AddChat(app),   AddInfo(app),
                                          AddTokenize(app), AddRender(app), AddParse(app),
-                                         AddLogits(app), AddBench(app), AddSynth(app)};
+                                         AddLogits(app),   AddBench(app),  AddSynth(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -78,10 +78,19 @@ int ParseAndRun(int argc, char** argv) {
   std::vector<std::string> names;
   for (const Command& command : commands) names.push_back(command.app->get_name());
   const std::string nearest = NearestName(left[0], names);
+  const std::string kind = left[0][0] == '-' ? "option" : "subcommand";
   throw Error(ErrorKind::kInvalidArgument,
-              "there is no " + std::string(left[0][0] == '-' ? "option" : "subcommand") + " \"" + left[0] +
-                  "\"" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
-                  ". culet --help lists them all");
+              "there is no " + kind + " \"" + left[0] + "\"; " +
+                  (nearest.empty() ? "" : "did you mean " + nearest + "? ") +
+                  "culet --help lists what there is");
+}
+
+// What was done before an error goes out before its message.
+void FlushQuietly() {
+  try {
+    Output::Standard().Flush();
+  } catch (...) {  // the message to come says more
+  }
 }
 
 int Main(int argc, char** argv) {
@@ -95,6 +104,7 @@ int Main(int argc, char** argv) {
   } catch (const Interrupted&) {
     return kExitInterrupted;
   } catch (const Error& error) {
+    FlushQuietly();
     return Fail(error.what(), ExitCodeOf(error.kind()));
   } catch (const std::bad_alloc&) {
     return Fail("memory ran out; a smaller --context needs less", kExitResource);

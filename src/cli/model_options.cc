@@ -1,9 +1,10 @@
 #include "cli/model_options.h"
 
-#include <cmath>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/command.h"
 #include "cli/text_input.h"
 
 namespace culet::cli {
@@ -26,24 +27,27 @@ void CheckRange(const char* option, const std::optional<double>& value, double l
 }  // namespace
 
 void ModelOptions::AddModel(CLI::App& app) {
-  app.add_option("MODEL", model,
-                 "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
+  app.add_option(
+      "MODEL", model,
+      "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
 }
 
 void ModelOptions::AddThreads(CLI::App& app) {
-  app.add_option("--threads", threads, "Threads to compute with; 0: as many as CPUs are free to us")
+  AddNumber(app, "--threads", &threads,
+            "Threads to compute with; 0: as many as CPUs are free to us")
       ->type_name("N");
 }
 
 void ModelOptions::AddContext(CLI::App& app) {
-  app.add_option("--context", context,
-                 "Tokens that prompt and answer may have together;\n"
-                 "0: 8192, or less where the model was made for less")
+  AddNumber(app, "--context", &context,
+            "Tokens that prompt and answer may have together;\n"
+            "0: 8192, or less where the model was made for less")
       ->type_name("N");
 }
 
 void ModelOptions::AddTokenizer(CLI::App& app) {
-  app.add_option("--tokenizer", tokenizer, "A tokenizer.json that lies elsewhere")->type_name("FILE");
+  app.add_option("--tokenizer", tokenizer, "A tokenizer.json that lies elsewhere")
+      ->type_name("FILE");
 }
 
 void ModelOptions::AddOverride(CLI::App& app) {
@@ -79,8 +83,9 @@ LoadOptions ModelOptions::ToLoadOptions() const {
   for (const std::string& text : overrides) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0) {
-      throw Error(ErrorKind::kInvalidArgument,
-                  "--override \"" + text + "\" is not KEY=VALUE, such as text_config.sliding_window=256");
+      throw Error(
+          ErrorKind::kInvalidArgument,
+          "--override \"" + text + "\" is not KEY=VALUE, such as text_config.sliding_window=256");
     }
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
@@ -95,19 +100,22 @@ TextProcessor::Options ModelOptions::ToTextOptions() const {
 }
 
 void SamplingOptions::Add(CLI::App& app) {
-  app.add_option("--max-tokens", max_tokens, "Most tokens of the answer; 0: until the context is full")
+  AddNumber(app, "--max-tokens", &max_tokens,
+            "Most tokens of the answer; 0: until the context is full")
       ->type_name("N");
-  app.add_option("--temperature", temperature, "Sharpness of the choice; 0: always the likeliest token")
+  AddNumber(app, "--temperature", &temperature,
+            "Sharpness of the choice; 0: always the likeliest token")
       ->type_name("T");
-  app.add_option("--top-k", top_k, "Choose among the K likeliest tokens; 0: all")->type_name("K");
-  app.add_option("--top-p", top_p, "Choose among the likeliest that sum up to P; 1: all")
+  AddNumber(app, "--top-k", &top_k, "Choose among the K likeliest tokens; 0: all")->type_name("K");
+  AddNumber(app, "--top-p", &top_p, "Choose among the likeliest that sum up to P; 1: all")
       ->type_name("P");
-  app.add_option("--min-p", min_p, "Leave out what is less likely than P times the likeliest; 0: off")
+  AddNumber(app, "--min-p", &min_p,
+            "Leave out what is less likely than P times the likeliest; 0: off")
       ->type_name("P");
-  app.add_option("--repetition-penalty", repetition_penalty,
-                 "Divide the logits of tokens that were seen; 1: off")
+  AddNumber(app, "--repetition-penalty", &repetition_penalty,
+            "Divide the logits of tokens that were seen; 1: off")
       ->type_name("R");
-  app.add_option("--seed", seed, "Seed of the choice; the same seed gives the same answer")
+  AddNumber(app, "--seed", &seed, "Seed of the choice; the same seed gives the same answer")
       ->type_name("N");
   app.add_option("--stop", stop, "End the answer before this text; may be repeated")
       ->type_name("TEXT")
@@ -116,12 +124,12 @@ void SamplingOptions::Add(CLI::App& app) {
 }
 
 GenerateOptions SamplingOptions::ToGenerateOptions() const {
-  CheckAtLeast("--max-tokens", max_tokens, 0);
-  CheckRange("--temperature", temperature, 0, 1e6, "0 or more");
+  if (max_tokens) CheckAtLeast("--max-tokens", *max_tokens, 0);
+  CheckRange("--temperature", temperature, 0, 100, "0 to 100");
   if (top_k) CheckAtLeast("--top-k", *top_k, 0);
   CheckRange("--top-p", top_p, 1e-12, 1, "above 0 and at most 1");
-  CheckRange("--min-p", min_p, 0, 1, "0 to 1");
-  CheckRange("--repetition-penalty", repetition_penalty, 1e-6, 1e6, "above 0");
+  CheckRange("--min-p", min_p, 0, 0.999999, "0 or more and below 1");
+  CheckRange("--repetition-penalty", repetition_penalty, 1e-6, 100, "above 0 and at most 100");
   GenerateOptions options;
   options.max_tokens = max_tokens;
   options.temperature = temperature;
@@ -133,7 +141,8 @@ GenerateOptions SamplingOptions::ToGenerateOptions() const {
   for (const std::string& text : stop) {
     CheckUtf8(text, "--stop");
     if (text.empty()) {
-      throw Error(ErrorKind::kInvalidArgument, "--stop is empty; it would stop every answer at once");
+      throw Error(ErrorKind::kInvalidArgument,
+                  "--stop is empty; it would stop every answer at once");
     }
   }
   options.stop = stop;
@@ -141,7 +150,8 @@ GenerateOptions SamplingOptions::ToGenerateOptions() const {
 }
 
 std::string ReadTools(const std::string& path) {
-  const OrderedJson tools = ParseOrderedJson(ReadTextFile(path), path == "-" ? "standard input" : path);
+  const OrderedJson tools =
+      ParseOrderedJson(ReadTextFile(path), path == "-" ? "standard input" : path);
   if (!tools.is_array()) {
     throw Error(ErrorKind::kInvalidArgument,
                 path + ": tools are " + JsonTypeName(tools) +
@@ -154,10 +164,11 @@ std::string ReadTools(const std::string& path) {
     const bool has_function = tool.is_object() && tool.contains("function");
     const OrderedJson& function = has_function ? tool["function"] : tool;
     if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
-      throw Error(ErrorKind::kInvalidArgument,
-                  path + ": tool " + std::to_string(index) +
-                      " has no function name; {\"name\": …, \"description\": …, \"parameters\": …} is "
-                      "expected, alone or as \"function\"");
+      throw Error(
+          ErrorKind::kInvalidArgument,
+          path + ": tool " + std::to_string(index) +
+              " has no function name; {\"name\": …, \"description\": …, \"parameters\": …} is "
+              "expected, alone or as \"function\"");
     }
     wrapped.push_back(has_function ? tool : OrderedJson{{"type", "function"}, {"function", tool}});
   }

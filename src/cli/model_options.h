@@ -37,7 +37,7 @@ struct ModelOptions {
 
 // How to choose tokens; what is not given comes from the model.
 struct SamplingOptions {
-  std::int64_t max_tokens = 0;
+  std::optional<std::int64_t> max_tokens;
   std::optional<double> temperature;
   std::optional<std::int64_t> top_k;
   std::optional<double> top_p;
@@ -50,8 +50,8 @@ struct SamplingOptions {
   GenerateOptions ToGenerateOptions() const;
 };
 
-// The tools of a file as JSON text of an array in OpenAI's form; functions that stand bare in it are
-// wrapped. Throws Error naming the file and the tool.
+// The tools of a file as JSON text of an array in OpenAI's form; functions that stand bare in it
+// are wrapped. Throws Error naming the file and the tool.
 std::string ReadTools(const std::string& path);
 
 }  // namespace culet::cli

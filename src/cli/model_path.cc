@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -46,30 +48,40 @@ bool ReadsLikeHubId(const std::string& name) {
          name.find('/', slash + 1) == std::string::npos && name[0] != '.' && name[0] != '~';
 }
 
-// "e2b", "gemma-4-E2B-it": a published model without its owner.
-bool ReadsLikePublishedName(const std::string& name) {
-  const std::string lower = Lower(name);
-  if (lower.starts_with("gemma")) return true;
-  const std::string size = lower.substr(0, lower.find("-it"));
-  return size == "e2b" || size == "e4b" || size == "12b" || size == "26b" || size == "26b-a4b" ||
-         size == "31b";
+// The hub's id of a published model that is named without its owner, "e2b" or "gemma-4-E2B-it";
+// else "".
+std::string IdOfPublishedName(const std::string& name) {
+  std::string lower = Lower(name);
+  constexpr std::string_view kFamily = "gemma-4-";
+  if (lower.starts_with(kFamily)) lower.erase(0, kFamily.size());
+  if (lower.ends_with("-it")) lower.resize(lower.size() - 3);
+  const std::pair<std::string_view, const char*> sizes[] = {
+      {"e2b", "E2B"},     {"e4b", "E4B"},         {"12b", "12B"},
+      {"26b", "26B-A4B"}, {"26b-a4b", "26B-A4B"}, {"31b", "31B"}};
+  for (const auto& [size, published] : sizes) {
+    if (lower == size) return std::string("google/gemma-4-") + published + "-it";
+  }
+  return lower.starts_with("gemma") ? "google/" + name : "";
 }
 
 [[noreturn]] void RefuseHub(const std::string& name, const std::string& id) {
   const std::string folder = id.substr(id.find('/') + 1);
-  throw Error(ErrorKind::kUnsupported,
-              "\"" + name + "\" is no folder here and reads like a model of the Hugging Face hub; "
-              "downloading is not built yet. Until then fetch it, for example with `hf download " + id +
-                  " --local-dir " + folder + "`, and give that folder");
+  throw Error(
+      ErrorKind::kUnsupported,
+      "\"" + name +
+          "\" is no folder here and reads like a model of the Hugging Face hub; "
+          "downloading is not built yet. Until then fetch it, for example with `hf download " +
+          id + " --local-dir " + folder + "`, and give that folder");
 }
 
 }  // namespace
 
 fs::path ResolveModel(const std::string& name, bool text_only) {
   if (name.empty()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "MODEL is missing: a folder, a .safetensors file beside its config.json, or the name of "
-                "a bundled model (pebble)");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "MODEL is missing: a folder, a .safetensors file beside its config.json, or the name of "
+        "a bundled model (pebble)");
   }
   std::error_code error;
   const fs::path path = name;
@@ -81,8 +93,9 @@ fs::path ResolveModel(const std::string& name, bool text_only) {
       return path;
     }
     throw Error(ErrorKind::kInvalidArgument,
-                name + " is a file, but no .safetensors file; MODEL is a folder, a .safetensors file "
-                       "beside its config.json, or the name of a bundled model (pebble)");
+                name +
+                    " is a file, but no .safetensors file; MODEL is a folder, a .safetensors file "
+                    "beside its config.json, or the name of a bundled model (pebble)");
   }
   std::string tried = "\"" + name + "\" (a folder or file)";
   if (name.find('/') == std::string::npos) {
@@ -92,7 +105,8 @@ fs::path ResolveModel(const std::string& name, bool text_only) {
     }
   }
   if (ReadsLikeHubId(name)) RefuseHub(name, name);
-  if (ReadsLikePublishedName(name)) RefuseHub(name, "google/" + name);
+  const std::string id = IdOfPublishedName(name);
+  if (!id.empty()) RefuseHub(name, id);
   throw Error(ErrorKind::kNotFound, "no model \"" + name + "\". Tried: " + tried +
                                         ". MODEL is a folder, a .safetensors file beside its "
                                         "config.json, or the name of a bundled model (pebble)");

@@ -6,11 +6,12 @@
 namespace culet::cli {
 namespace {
 
-// numpy/lib/format.py, version 1.0: magic, version, header length (2 bytes, little endian), header as a
-// Python literal, padded with spaces so that the data begins at a multiple of 64, newline last.
+// numpy/lib/format.py, version 1.0: magic, version, header length (2 bytes, little endian), header
+// as a Python literal, padded with spaces so that the data begins at a multiple of 64, newline
+// last.
 std::string Header(std::int64_t rows, std::int64_t columns) {
-  std::string literal = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows) +
-                        ", " + std::to_string(columns) + "), }";
+  std::string literal = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +
+                        std::to_string(rows) + ", " + std::to_string(columns) + "), }";
   constexpr std::size_t kPreamble = 10;
   while ((kPreamble + literal.size() + 1) % 64 != 0) literal += ' ';
   literal += '\n';

@@ -51,9 +51,7 @@ void Output::Flush() {
   WriteAll(text);
 }
 
-std::string Dimmed(std::string_view text) {
-  return "\x1b[2m" + std::string(text) + "\x1b[22m";
-}
+std::string Dimmed(std::string_view text) { return "\x1b[2m" + std::string(text) + "\x1b[22m"; }
 
 bool StandardInputIsTerminal() { return ::isatty(STDIN_FILENO) == 1; }
 bool StandardErrorIsTerminal() { return ::isatty(STDERR_FILENO) == 1; }

@@ -20,12 +20,14 @@ struct RenderOptions {
 int Run(const RenderOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model, true);
   if (options.request.empty()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "culet render needs --request FILE: JSON with messages, and tools, enable_thinking, "
-                "preserve_thinking, add_generation_prompt as wanted; - reads standard input");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "culet render needs --request FILE: JSON with messages, and tools, enable_thinking, "
+        "preserve_thinking, add_generation_prompt as wanted; - reads standard input");
   }
   const std::string request = ReadTextFile(options.request);
-  const std::shared_ptr<TextProcessor> text = TextProcessor::Open(path, options.model.ToTextOptions());
+  const std::shared_ptr<TextProcessor> text =
+      TextProcessor::Open(path, options.model.ToTextOptions());
   PrintWarnings(*text);
   Output::Standard().Write(
       text->Render(request, options.request == "-" ? "standard input" : options.request));
@@ -36,15 +38,16 @@ int Run(const RenderOptions& options) {
 
 Command AddRender(CLI::App& app) {
   auto options = std::make_shared<RenderOptions>();
-  CLI::App* command = AddSubcommand(
-      app, "render", "The prompt text that a request becomes, and nothing else",
-      "  culet render MODEL --request request.json\n"
-      "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' |\n"
-      "    culet render MODEL --request -\n");
+  CLI::App* command =
+      AddSubcommand(app, "render", "The prompt text that a request becomes, and nothing else",
+                    "  culet render MODEL --request request.json\n"
+                    "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' |\n"
+                    "    culet render MODEL --request -\n");
   options->model.AddModel(*command);
-  command->add_option("--request", options->request,
-                      "JSON: messages, tools, enable_thinking, preserve_thinking,\n"
-                      "add_generation_prompt; - reads standard input")
+  command
+      ->add_option("--request", options->request,
+                   "JSON: messages, tools, enable_thinking, preserve_thinking,\n"
+                   "add_generation_prompt; - reads standard input")
       ->type_name("FILE");
   return {command, [options] { return Run(*options); }};
 }

@@ -44,8 +44,9 @@ void CheckOptions(const RunOptions& options) {
     refuse("the prompt is missing: culet run MODEL \"…\", or - to read it from standard input");
   }
   if (options.raw && (options.has_system || options.think || !options.tools.empty())) {
-    refuse("--raw uses no chat template, so --system, --think and --tools have no place in it; leave "
-           "out --raw or them");
+    refuse(
+        "--raw uses no chat template, so --system, --think and --tools have no place in it; leave "
+        "out --raw or them");
   }
   if (options.logprobs < 0 || options.logprobs > 1000) {
     refuse("--logprobs is " + std::to_string(options.logprobs) + "; it must be 0 to 1000");
@@ -117,18 +118,18 @@ std::string ResultText(const RunOptions& options, const Model& model, const Gene
 bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::string& model) {
   if (options.raw || text.has_chat_template()) return options.raw;
   if (options.has_system || options.think || !options.tools.empty()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                model + " has no chat template (base models have none), so --system, --think and --tools "
-                        "have no place in its prompt; leave them out for plain completion");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        model +
+            " has no chat template (base models have none), so --system, --think and --tools "
+            "have no place in its prompt; leave them out for plain completion");
   }
-  Note(model + " has no chat template (base models have none): the prompt is completed as it stands, as "
-               "with --raw");
   return true;
 }
 
 int Run(const RunOptions& options) {
-  CheckOptions(options);
   const std::filesystem::path path = ResolveModel(options.model.model);
+  CheckOptions(options);
   const LoadOptions load_options = options.model.ToLoadOptions();
   GenerateOptions generate = options.sampling.ToGenerateOptions();
   generate.logprobs = static_cast<int>(options.logprobs);
@@ -146,8 +147,14 @@ int Run(const RunOptions& options) {
 
   const bool raw = UseRaw(options, text, path.string());
   if (!raw) PrintWarnings(text);
-  const Prompt prompt = raw ? text.RawPrompt(prompt_text)
-                            : text.RenderTokens(RequestText(options, prompt_text, tools), "the request");
+  const Prompt prompt =
+      raw ? text.RawPrompt(prompt_text)
+          : text.RenderTokens(RequestText(options, prompt_text, tools), "the request");
+  if (raw && !options.raw) {
+    Note(path.string() +
+         " has no chat template (base models have none): the prompt is completed as it stands, as "
+         "with --raw");
+  }
   Session session(model);
   const InterruptGuard interrupt;
   const bool stream = !options.json && !options.no_stream;
@@ -178,12 +185,12 @@ int Run(const RunOptions& options) {
 
 Command AddRun(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = AddSubcommand(
-      app, "run", "Answer one prompt, streamed to standard output",
-      "  culet run pebble \"What is 27 + 45?\"\n"
-      "  culet run MODEL - --think < question.txt\n"
-      "  culet run MODEL \"Weather in Rome?\" --tools tools.json --json\n"
-      "  culet run MODEL \"Once upon a time\" --raw --temperature 0.8 --seed 1\n");
+  CLI::App* command =
+      AddSubcommand(app, "run", "Answer one prompt, streamed to standard output",
+                    "  culet run pebble \"What is 27 + 45?\"\n"
+                    "  culet run MODEL - --think < question.txt\n"
+                    "  culet run MODEL \"Weather in Rome?\" --tools tools.json --json\n"
+                    "  culet run MODEL \"Once upon a time\" --raw --temperature 0.8 --seed 1\n");
   options->model.AddModel(*command);
   CLI::Option* prompt =
       command->add_option("PROMPT", options->prompt, "The prompt; - reads standard input");
@@ -191,15 +198,17 @@ Command AddRun(CLI::App& app) {
   system->type_name("TEXT");
   options->sampling.Add(*command);
   command->add_flag("--think", options->think, "Let the model think before it answers");
-  command->add_option("--tools", options->tools,
-                      "Tools that the model may call: a JSON array, in OpenAI's\n"
-                      "form or of bare functions; - reads standard input")
+  command
+      ->add_option("--tools", options->tools,
+                   "Tools that the model may call: a JSON array, in OpenAI's\n"
+                   "form or of bare functions; - reads standard input")
       ->type_name("FILE");
-  command->add_flag("--raw", options->raw, "Complete the prompt without chat template, <bos> in front");
+  command->add_flag("--raw", options->raw,
+                    "Complete the prompt without chat template, <bos> in front");
   command->add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
   command->add_flag("--json", options->json, "Print one JSON object when the answer is complete");
-  command->add_option("--logprobs", options->logprobs,
-                      "With --json: log-probabilities of each token and of\nthe N likeliest")
+  AddNumber(*command, "--logprobs", &options->logprobs,
+            "With --json: log-probabilities of each token and of\nthe N likeliest")
       ->type_name("N");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);

@@ -22,7 +22,8 @@ void RefuseFolderInUse(const std::filesystem::path& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder, error)) return;
   if (!std::filesystem::is_directory(folder, error)) {
-    throw Error(ErrorKind::kInvalidArgument, folder.string() + " is a file; DIR is a folder to be made");
+    throw Error(ErrorKind::kInvalidArgument,
+                folder.string() + " is a file; DIR is a folder to be made");
   }
   if (!std::filesystem::is_empty(folder, error)) {
     throw Error(ErrorKind::kInvalidArgument,
@@ -57,10 +58,11 @@ Command AddSynth(CLI::App& app) {
                     "  culet synth e2b random-e2b\n"
                     "  culet synth 26b-a4b random-26b --tokenizer gemma/tokenizer.json\n");
   command->add_option("SIZE", options->size, "e2b, e4b, 12b, 26b-a4b or 31b");
-  command->add_option("DIR", options->folder, "The folder to make; it must be empty if it is there");
+  command->add_option("DIR", options->folder,
+                      "The folder to make; it must be empty if it is there");
   command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json to copy in")
       ->type_name("FILE");
-  command->add_option("--seed", options->seed, "Seed of the weights")->type_name("N");
+  AddNumber(*command, "--seed", &options->seed, "Seed of the weights")->type_name("N");
   return {command, [options] { return Run(*options); }};
 }
 

@@ -38,7 +38,7 @@ class LineInput {
   void Fill();
 
   std::string buffer_;
-  std::size_t begin_ = 0;    // of what was not given yet
+  std::size_t begin_ = 0;     // of what was not given yet
   std::size_t searched_ = 0;  // no line end before this
   std::size_t number_ = 0;
   bool at_end_ = false;

@@ -41,8 +41,8 @@ std::string EncodeLine(const TextProcessor& text, std::string_view line, const s
 std::string DecodeLine(const TextProcessor& text, std::string_view line, const std::string& place) {
   const Json value = ParseJson(line, place);
   if (!value.is_array()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                place + " is " + JsonTypeName(value) + "; one JSON array of ids a line is expected");
+    throw Error(ErrorKind::kInvalidArgument, place + " is " + JsonTypeName(value) +
+                                                 "; one JSON array of ids a line is expected");
   }
   const std::int64_t vocab = text.vocab_size();
   std::vector<TokenId> ids;
@@ -58,13 +58,16 @@ std::string DecodeLine(const TextProcessor& text, std::string_view line, const s
 }
 
 int Run(const TokenizeOptions& options) {
-  const int modes = (options.has_text ? 1 : 0) + (options.jsonl ? 1 : 0) + (options.decode_jsonl ? 1 : 0);
+  const int modes =
+      (options.has_text ? 1 : 0) + (options.jsonl ? 1 : 0) + (options.decode_jsonl ? 1 : 0);
   const std::filesystem::path path = ResolveModel(options.model.model, true);
   if (modes != 1) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "culet tokenize takes one of TEXT (- for standard input), --jsonl and --decode-jsonl");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "culet tokenize takes one of TEXT (- for standard input), --jsonl and --decode-jsonl");
   }
-  const std::shared_ptr<TextProcessor> text = TextProcessor::Open(path, options.model.ToTextOptions());
+  const std::shared_ptr<TextProcessor> text =
+      TextProcessor::Open(path, options.model.ToTextOptions());
   Output& output = Output::Standard();
   if (options.has_text) {
     const std::string input = options.text == "-" ? ReadStandardInput() : options.text;
@@ -92,7 +95,8 @@ Command AddTokenize(CLI::App& app) {
       "  printf '\"one\"\\n\"two\"\\n' | culet tokenize MODEL --jsonl\n"
       "  echo '[2,105]' | culet tokenize MODEL --decode-jsonl\n");
   options->model.AddModel(*command);
-  CLI::Option* text = command->add_option("TEXT", options->text, "The text; - reads standard input");
+  CLI::Option* text =
+      command->add_option("TEXT", options->text, "The text; - reads standard input");
   command->add_flag("--jsonl", options->jsonl,
                     "Read one JSON string a line, write one JSON array of ids a line");
   command->add_flag("--decode-jsonl", options->decode_jsonl,

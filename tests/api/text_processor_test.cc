@@ -30,7 +30,9 @@ Ids LetterByLetter(const std::string& text) {
   return ids;
 }
 
-std::string Request(const std::string& messages) { return "{\"messages\":[" + messages + "]}"; }
+std::string Request(const std::string& messages) {
+  return "{\"add_generation_prompt\":true,\"messages\":[" + messages + "]}";
+}
 const std::string kHi = R"({"role":"user","content":"Hi"})";
 const std::string kAnswer = R"(,{"role":"assistant","content":"Hello there"})";
 const std::string kMore = R"(,{"role":"user","content":"More"})";

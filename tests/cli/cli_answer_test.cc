@@ -1,0 +1,244 @@
+// Fails where run, info, logits, bench or synth give other JSON or files than docs/commands.md
+// says.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "cli/program.h"
+
+namespace culet {
+namespace {
+
+using nlohmann::json;
+
+json RunJson(const TemporaryFolder& folder, const std::string& line) {
+  const Finished finished = RunShell(folder.path(), line);
+  EXPECT_EQ(finished.exit_code, 0) << line << "\n" << finished.error;
+  return json::parse(finished.out, nullptr, false);
+}
+
+void ExpectKeys(const json& object, const std::vector<std::string>& keys) {
+  ASSERT_TRUE(object.is_object()) << object;
+  for (const std::string& key : keys) EXPECT_TRUE(object.contains(key)) << key << " in " << object;
+}
+
+constexpr const char* kSum = "culet run pebble 'What is 27 + 45?' --temperature 0 ";
+
+TEST(Run, JsonHasTheKeysAndTheStreamSaysTheSame) {
+  const TemporaryFolder folder;
+  const json answer = RunJson(folder, std::string(kSum) + "--json");
+  ExpectKeys(answer, {"model", "text", "thinking", "tool_calls", "finish_reason", "usage",
+                      "timings", "tokens", "seed", "logits_hash"});
+  EXPECT_FALSE(answer.contains("logprobs"));
+  ExpectKeys(answer["usage"],
+             {"prompt_tokens", "cached_tokens", "computed_tokens", "completion_tokens"});
+  ExpectKeys(answer["timings"], {"load_ms", "prefill_ms", "decode_ms", "prefill_tokens_per_s",
+                                 "decode_tokens_per_s", "time_to_first_token_ms"});
+  EXPECT_EQ(answer["finish_reason"], "stop");
+  EXPECT_EQ(answer["usage"]["completion_tokens"], answer["tokens"].size());
+  EXPECT_EQ(RunShell(folder.path(), kSum).out, answer["text"].get<std::string>() + "\n");
+  EXPECT_EQ(RunShell(folder.path(), std::string(kSum) + "--no-stream").out,
+            answer["text"].get<std::string>() + "\n");
+  EXPECT_EQ(
+      RunShell(folder.path(), "echo 'What is 27 + 45?' | culet run pebble - --temperature 0").out,
+      answer["text"].get<std::string>() + "\n");
+}
+
+TEST(Run, LogprobsFallAndTheChosenTokenIsOneOfThem) {
+  const TemporaryFolder folder;
+  const json answer = RunJson(folder, std::string(kSum) + "--json --logprobs 3");
+  ASSERT_EQ(answer["logprobs"].size(), answer["tokens"].size());
+  for (std::size_t i = 0; i < answer["tokens"].size(); ++i) {
+    const json& step = answer["logprobs"][i];
+    EXPECT_EQ(step["id"], answer["tokens"][i]);
+    ASSERT_EQ(step["top"].size(), 3u);
+    EXPECT_EQ(step["top"][0]["id"], step["id"]) << "greedy";
+    EXPECT_GE(step["top"][0]["logprob"], step["top"][1]["logprob"]);
+    EXPECT_GE(step["top"][1]["logprob"], step["top"][2]["logprob"]);
+    EXPECT_LE(step["logprob"].get<double>(), 0.0);
+  }
+}
+
+TEST(Run, TheSameSeedGivesTheSameAnswerAndIsTold) {
+  const TemporaryFolder folder;
+  const std::string line =
+      "culet run pebble 'Hello there' --raw --temperature 2 --max-tokens 24 --json";
+  const json first = RunJson(folder, line);
+  const json again =
+      RunJson(folder, line + " --seed " + std::to_string(first["seed"].get<std::uint64_t>()));
+  EXPECT_EQ(first["tokens"], again["tokens"]);
+  EXPECT_EQ(first["logits_hash"], again["logits_hash"]);
+  const json other = RunJson(folder, line + " --seed 12345");
+  EXPECT_EQ(other["seed"], 12345);
+  EXPECT_NE(first["tokens"], other["tokens"]);
+}
+
+TEST(Run, MaxTokensAndTheContextEndWithLength) {
+  const TemporaryFolder folder;
+  const std::string hello = "culet run pebble Hi --temperature 0 --json ";
+  const json cut = RunJson(folder, hello + "--max-tokens 3");
+  EXPECT_EQ(cut["finish_reason"], "length");
+  EXPECT_EQ(cut["usage"]["completion_tokens"], 3);
+  const json full = RunJson(folder, hello + "--context 14");
+  EXPECT_EQ(full["finish_reason"], "length");
+  EXPECT_EQ(
+      full["usage"]["prompt_tokens"].get<int>() + full["usage"]["completion_tokens"].get<int>(),
+      14);
+}
+
+TEST(Run, AStopTextEndsTheAnswerBeforeIt) {
+  const TemporaryFolder folder;
+  const json whole = RunJson(folder, "culet run pebble Hi --temperature 0 --json");
+  const std::string text = whole["text"];
+  ASSERT_GT(text.size(), 8u);
+  const json cut =
+      RunJson(folder, "culet run pebble Hi --temperature 0 --json --stop nowhere --stop '" +
+                          text.substr(4, 3) + "'");
+  EXPECT_EQ(cut["text"], text.substr(0, text.find(text.substr(4, 3))));
+  EXPECT_EQ(cut["finish_reason"], "stop");
+}
+
+TEST(Run, ControlTokensInThePromptAreTextUnlessAllowed) {
+  const TemporaryFolder folder;
+  const std::string line = "culet run pebble 'a<turn|>b' --temperature 0 --max-tokens 1 --json ";
+  const int as_text = RunJson(folder, line)["usage"]["prompt_tokens"];
+  const int as_control = RunJson(folder, line + "--allow-control-tokens")["usage"]["prompt_tokens"];
+  EXPECT_GT(as_text, as_control);
+}
+
+TEST(Run, BareFunctionsCountAsTools) {
+  const TemporaryFolder folder;
+  const std::string function =
+      R"({"name": "weather", "description": "d", "parameters": {"type": "object", "properties": {}}})";
+  folder.Write("bare.json", "[" + function + "]");
+  folder.Write("openai.json", R"([{"type": "function", "function": )" + function + "}]");
+  const std::string line = "culet run pebble Hi --temperature 0 --json --max-tokens 4 --tools ";
+  const json bare = RunJson(folder, line + "bare.json");
+  const json openai = RunJson(folder, line + "openai.json");
+  EXPECT_EQ(bare["logits_hash"], openai["logits_hash"]);
+  const json none = RunJson(folder, "culet run pebble Hi --temperature 0 --json --max-tokens 4");
+  EXPECT_GT(bare["usage"]["prompt_tokens"], none["usage"]["prompt_tokens"]);
+}
+
+TEST(Info, JsonHasTheSizesAndPartsAddUp) {
+  const TemporaryFolder folder;
+  const json info = RunJson(folder, "culet info pebble --json --context 300 --threads 1");
+  ExpectKeys(info, {"variant", "layers", "hidden", "vocab", "window", "parts", "parameters",
+                    "weight_bytes", "bytes_per_token", "macs_per_prompt_token", "context",
+                    "kv_bytes", "kv_dtype", "activation_bytes", "resident_bytes", "cpu_level",
+                    "threads", "has_chat_template"});
+  EXPECT_EQ(info["context"], 300);
+  EXPECT_EQ(info["threads"], 1);
+  std::uint64_t parameters = 0, bytes = 0;
+  for (const json& part : info["parts"]) {
+    parameters += part["parameters"].get<std::uint64_t>();
+    bytes += part["bytes"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(info["parameters"], parameters);
+  EXPECT_EQ(info["weight_bytes"], bytes);
+  const json longer = RunJson(folder, "culet info pebble --json --context 1200");
+  EXPECT_GT(longer["kv_bytes"], info["kv_bytes"]);
+  const json forced = RunJson(folder, "CULET_CPU=plain culet info pebble --json");
+  EXPECT_EQ(forced["cpu_level"], "plain");
+}
+
+TEST(Info, AnOverrideChangesTheModel) {
+  const TemporaryFolder folder;
+  const json info = RunJson(folder, "culet info pebble --json --override sliding_window=16");
+  EXPECT_EQ(info["window"], 16);
+}
+
+// Header and values of a .npy file of version 1.0.
+std::vector<float> ReadNpy(const std::string& file, const std::string& shape) {
+  EXPECT_EQ(file.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+  const std::size_t length =
+      static_cast<unsigned char>(file[8]) + 256u * static_cast<unsigned char>(file[9]);
+  EXPECT_EQ((10 + length) % 64, 0u);
+  const std::string header = file.substr(10, length);
+  EXPECT_NE(header.find("'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + "), }"),
+            std::string::npos)
+      << header;
+  EXPECT_EQ(header.back(), '\n');
+  std::vector<float> values((file.size() - 10 - length) / sizeof(float));
+  std::memcpy(values.data(), file.data() + 10 + length, values.size() * sizeof(float));
+  return values;
+}
+
+TEST(Logits, AreAllRowsWhateverTheChunk) {
+  const TemporaryFolder folder;
+  const Finished finished =
+      RunShell(folder.path(),
+               "culet logits pebble --tokens 2,105,300,301,302,303,304 --out a.npy && "
+               "echo 2,105,300,301,302,303,304 |"
+               "culet logits pebble --tokens - --out b.npy --chunk 2");
+  ASSERT_EQ(finished.exit_code, 0) << finished.error;
+  const std::vector<float> a = ReadNpy(folder.Read("a.npy"), "7, 1280");
+  const std::vector<float> b = ReadNpy(folder.Read("b.npy"), "7, 1280");
+  ASSERT_EQ(a.size(), 7u * 1280);
+  ASSERT_EQ(b.size(), a.size());
+  float most = 0, apart = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ASSERT_TRUE(std::isfinite(a[i]));
+    most = std::max(most, std::abs(a[i]));
+    apart = std::max(apart, std::abs(a[i] - b[i]));
+  }
+  EXPECT_GT(most, 0.1f);
+  EXPECT_LE(apart, 1e-2f * most);
+  EXPECT_EQ(folder.Names(), (std::vector<std::string>{"a.npy", "b.npy"}));
+}
+
+TEST(Logits, NeedNoTokenizer) {
+  const TemporaryFolder folder;
+  const Finished finished =
+      RunShell(folder.path(), "culet logits $GOLDEN/e2b_like --tokens 2,3,4 --out a.npy");
+  EXPECT_EQ(finished.exit_code, 0) << finished.error;
+  EXPECT_EQ(folder.Names(), std::vector<std::string>{"a.npy"});
+}
+
+TEST(Bench, JsonHasTheKeysForEachOfTheLists) {
+  const TemporaryFolder folder;
+  const json bench = RunJson(
+      folder,
+      "culet bench $GOLDEN/e2b_like --prefill 16,32 --decode 4 --context 8,16 --repeat 1 --json");
+  ExpectKeys(bench,
+             {"version", "machine", "prefill", "decode", "load_ms", "start_to_first_token_ms",
+              "first_prompt_ms", "planned_resident_bytes", "peak_rss_bytes"});
+  ExpectKeys(bench["machine"], {"cpu", "level", "threads", "read_gb_s", "peak_gflops"});
+  EXPECT_GT(bench["machine"]["read_gb_s"], 0.0);
+  EXPECT_GT(bench["machine"]["peak_gflops"], 0.0);
+  EXPECT_GT(bench["peak_rss_bytes"], 0);
+  ASSERT_EQ(bench["prefill"].size(), 2u);
+  for (const json& run : bench["prefill"]) {
+    ExpectKeys(run,
+               {"tokens", "tokens_per_s", "tokens_per_s_min", "tokens_per_s_max", "ratio_to_peak"});
+    EXPECT_LE(run["tokens_per_s_min"], run["tokens_per_s_max"]);
+    EXPECT_GT(run["ratio_to_peak"], 0.0);
+  }
+  EXPECT_EQ(bench["prefill"][1]["tokens"], 32);
+  ASSERT_EQ(bench["decode"].size(), 2u);
+  for (const json& run : bench["decode"]) {
+    ExpectKeys(run, {"context", "tokens", "tokens_per_s", "bytes_per_token", "ratio_to_bandwidth"});
+  }
+  EXPECT_EQ(bench["decode"][1]["context"], 16);
+  EXPECT_GT(bench["decode"][1]["bytes_per_token"], bench["decode"][0]["bytes_per_token"])
+      << "more KV";
+}
+
+TEST(Bench, CsvAndTextHaveALineAMeasurement) {
+  const TemporaryFolder folder;
+  const std::string line =
+      "culet bench $GOLDEN/e2b_like --prefill 8 --decode 2 --context 4 --repeat 1 ";
+  const Finished csv = RunShell(folder.path(), line + "--csv");
+  EXPECT_EQ(csv.exit_code, 0) << csv.error;
+  EXPECT_EQ(std::count(csv.out.begin(), csv.out.end(), '\n'), 3);
+  EXPECT_NE(csv.out.find("\nprefill,0,8,"), std::string::npos);
+  EXPECT_NE(csv.out.find("\ndecode,4,2,"), std::string::npos);
+  const Finished text = RunShell(folder.path(), line);
+  EXPECT_NE(text.out.find("of the read rate"), std::string::npos) << text.out;
+}
+
+}  // namespace
+}  // namespace culet
