@@ -17,6 +17,9 @@ class InterruptGuard {
 
   static bool Pending();
   static void Take();  // forgets a pending one
+  // Waits until standard input has something (or has ended); false where Ctrl-C came before or
+  // meanwhile. A plain read would sleep through one that comes a moment before it.
+  static bool WaitForInput();
 };
 
 }  // namespace culet::cli

@@ -42,11 +42,15 @@ fs::path HistoryPath() {
 int ReadCharacter(EditLine*, wchar_t* character) {
   std::mbstate_t state = {};
   for (;;) {
+    if (!InterruptGuard::WaitForInput()) {
+      errno = EINTR;
+      return -1;
+    }
     char byte = 0;
     const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
     if (count == 0) return 0;
     if (count < 0) {
-      if (errno == EINTR && !InterruptGuard::Pending()) continue;
+      if (errno == EINTR) continue;
       return -1;
     }
     const std::size_t bytes = std::mbrtowc(character, &byte, 1, &state);

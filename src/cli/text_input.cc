@@ -20,11 +20,11 @@ bool ReadSome(std::string* text) {
   text->resize(have + kReadBytes);
   ssize_t count = 0;
   do {
+    if (!InterruptGuard::WaitForInput()) throw Interrupted();
     count = ::read(STDIN_FILENO, text->data() + have, kReadBytes);
-  } while (count < 0 && errno == EINTR && !InterruptGuard::Pending());
+  } while (count < 0 && errno == EINTR);
   const int error_number = errno;
   text->resize(have + (count > 0 ? static_cast<std::size_t>(count) : 0));
-  if (count < 0 && error_number == EINTR) throw Interrupted();
   if (count < 0) throw Error(ErrorKind::kIo, "standard input: " + ErrnoText(error_number));
   return count > 0;
 }

@@ -148,21 +148,21 @@ TEST(ChatOnATerminal, LinesCanBeEditedAndComeBackFromHistory) {
   {
     TerminalProgram chat(folder.path(),
                          {"chat", "pebble", "--temperature", "0", "--max-tokens", "8"});
-    ASSERT_TRUE(chat.WaitFor(">>> ")) << chat.shown();
+    ASSERT_TRUE(chat.WaitForEditor(">>> ")) << chat.shown();
     // Left arrow, backspace: "/sysXtem" loses its X; then é is typed and taken back.
     chat.Type(
         "/sysXtem\x1b[D\x1b[D\x1b[D\x7f"
         "\x05 Say \xc3\xa9\x7fyes.\r");
     ASSERT_TRUE(chat.WaitFor("system prompt: Say yes.")) << chat.shown();
-    ASSERT_TRUE(chat.WaitFor(">>> "));
+    ASSERT_TRUE(chat.WaitForEditor(">>> "));
     chat.Type("\x1b[A\r");  // up: the same line again
     ASSERT_TRUE(chat.WaitFor("system prompt: Say yes.")) << chat.shown();
-    ASSERT_TRUE(chat.WaitFor(">>> "));
+    ASSERT_TRUE(chat.WaitForEditor(">>> "));
     chat.Type("\x04");  // Ctrl-D
     EXPECT_EQ(chat.WaitForEnd(), 0);
   }
   TerminalProgram chat(folder.path(), {"chat", "pebble"});
-  ASSERT_TRUE(chat.WaitFor(">>> "));
+  ASSERT_TRUE(chat.WaitForEditor(">>> "));
   chat.Type("\x1b[A\r");  // the history outlives the program
   EXPECT_TRUE(chat.WaitFor("system prompt: Say yes.")) << chat.shown();
 }
@@ -170,20 +170,20 @@ TEST(ChatOnATerminal, LinesCanBeEditedAndComeBackFromHistory) {
 TEST(ChatOnATerminal, CtrlCStopsTheAnswerAndNotTheProgram) {
   const TemporaryFolder folder;
   TerminalProgram chat(folder.path(), {"chat", "pebble", "--temperature", "4", "--seed", "3"});
-  ASSERT_TRUE(chat.WaitFor(">>> "));
+  ASSERT_TRUE(chat.WaitForEditor(">>> "));
   chat.Type("half a li\x03");
   ASSERT_TRUE(chat.WaitFor("/exit or Ctrl-D leaves")) << chat.shown();
-  ASSERT_TRUE(chat.WaitFor(">>> "));
+  ASSERT_TRUE(chat.WaitForEditor(">>> "));
   chat.Type("/system\r");
   ASSERT_TRUE(chat.WaitFor("no system prompt")) << "the line before was dropped: " << chat.shown();
-  ASSERT_TRUE(chat.WaitFor(">>> "));
+  ASSERT_TRUE(chat.WaitForEditor(">>> "));
   // Hot sampling runs on until the context is full, unless it is stopped.
   chat.Type("Tell me a story.\r");
   ASSERT_TRUE(chat.WaitFor("\n"));
   ASSERT_TRUE(chat.WaitFor("e")) << "an answer begins";
   chat.Type("\x03");
   ASSERT_TRUE(chat.WaitFor("(stopped)")) << chat.shown();
-  ASSERT_TRUE(chat.WaitFor(">>> "));
+  ASSERT_TRUE(chat.WaitForEditor(">>> "));
   chat.Type("/stats\r");
   ASSERT_TRUE(chat.WaitFor("generated")) << chat.shown();
   chat.Type("/exit\r");

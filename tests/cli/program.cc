@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -191,6 +192,16 @@ bool TerminalProgram::WaitFor(const std::string& text) {
         deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0 || !ReadMore(static_cast<int>(left.count()))) return false;
   }
+}
+
+bool TerminalProgram::WaitForEditor(const std::string& prompt) {
+  if (!WaitFor(prompt)) return false;
+  for (int attempt = 0; attempt < 3000; ++attempt) {
+    termios mode = {};
+    if (::tcgetattr(terminal_, &mode) == 0 && (mode.c_lflag & ICANON) == 0) return true;
+    ::usleep(10000);
+  }
+  return false;
 }
 
 int TerminalProgram::WaitForEnd() {

@@ -45,6 +45,8 @@ class TerminalProgram {
   void Type(const std::string& text);
   // Waits until `text` shows up behind what was waited for before; false after 60 s or at the end.
   bool WaitFor(const std::string& text);
+  // Waits for `prompt` and until keys reach the editor: libedit shows its prompt a moment before.
+  bool WaitForEditor(const std::string& prompt);
   // Waits for the end; the exit code.
   int WaitForEnd();
   // All that was shown.
