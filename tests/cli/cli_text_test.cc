@@ -42,18 +42,19 @@ std::vector<Case> ReadCases(const std::filesystem::path& path) {
     }
     if (cases.empty()) throw std::runtime_error(path.string() + ": a line before the first case");
     Case& test = cases.back();
-    if (const char* text = rest("$ ")) {
-      test.script += std::string(text) + "\n";
-    } else if (const char* text = rest("exit ")) {
-      test.exit_code = std::stoi(text);
-    } else if (const char* text = rest("out= ")) {
-      test.out_lines.push_back(text);
-    } else if (const char* text = rest("out ")) {
-      test.out.push_back(text);
-    } else if (const char* text = rest("err ")) {
-      test.error.push_back(text);
-    } else if (const char* text = rest("file ")) {
-      test.files.push_back(text);
+    const char* found = nullptr;
+    if ((found = rest("$ "))) {
+      test.script += std::string(found) + "\n";
+    } else if ((found = rest("exit "))) {
+      test.exit_code = std::stoi(found);
+    } else if ((found = rest("out= "))) {
+      test.out_lines.push_back(found);
+    } else if ((found = rest("out "))) {
+      test.out.push_back(found);
+    } else if ((found = rest("err "))) {
+      test.error.push_back(found);
+    } else if ((found = rest("file "))) {
+      test.files.push_back(found);
     } else {
       throw std::runtime_error(path.string() + ": \"" + line + "\" is no line of a case");
     }
@@ -94,7 +95,9 @@ TEST_P(CommandLine, DoesAsTheFileSays) {
     EXPECT_EQ(finished.out, lines);
   }
   if (test.exit_code >= 1 && test.exit_code <= 7) {
-    if (test.out.empty() && test.out_lines.empty()) EXPECT_EQ(finished.out, "");
+    if (test.out.empty() && test.out_lines.empty()) {
+      EXPECT_EQ(finished.out, "");
+    }
     EXPECT_EQ(finished.error.rfind("culet: ", 0), 0u) << "no message";
     EXPECT_EQ(std::count(finished.error.begin(), finished.error.end(), '\n'), 1) << "not one line";
   }
@@ -102,17 +105,17 @@ TEST_P(CommandLine, DoesAsTheFileSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, CommandLine, testing::ValuesIn(AllCases()),
-                         [](const testing::TestParamInfo<Case>& info) {
+                         [](const testing::TestParamInfo<Case>& test) {
                            std::string name;
                            bool upper = true;
-                           for (const char letter : info.param.name) {
+                           for (const char letter : test.param.name) {
                              const bool word =
                                  std::isalnum(static_cast<unsigned char>(letter)) != 0;
                              if (word)
                                name += upper ? static_cast<char>(std::toupper(letter)) : letter;
                              upper = !word;
                            }
-                           return name + "_" + std::to_string(info.index);
+                           return name + "_" + std::to_string(test.index);
                          });
 
 }  // namespace
