@@ -147,9 +147,8 @@ void CheckVocabulary(const Model::Impl& impl, const LoadOptions& options) {
   if (!impl.text->has_tokenizer()) return;
   const std::int64_t tokens = impl.text->vocab_size();
   if (tokens <= impl.info.vocab) return;
-  const std::filesystem::path tokenizer = options.tokenizer.empty()
-                                              ? impl.checkpoint->folder() / "tokenizer.json"
-                                              : options.tokenizer;
+  const std::filesystem::path tokenizer =
+      options.tokenizer.empty() ? impl.checkpoint->folder() / "tokenizer.json" : options.tokenizer;
   throw Error(ErrorKind::kCorrupt,
               tokenizer.string() + ": the tokenizer has " + std::to_string(tokens) +
                   " tokens; vocab_size in " + (impl.checkpoint->folder() / "config.json").string() +

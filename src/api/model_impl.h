@@ -30,7 +30,8 @@ CpuLevel ResolveLevel(const LoadOptions& options);
 ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
                              const LoadOptions& options);
 
-// Throws Error(kCorrupt) naming both files where the tokenizer knows ids that the model has no row for.
+// Throws Error(kCorrupt) naming both files where the tokenizer knows ids that the model has no row
+// for.
 void CheckVocabulary(const Model::Impl& impl, const LoadOptions& options);
 
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options);

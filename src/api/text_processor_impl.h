@@ -14,9 +14,8 @@ namespace culet {
 // Throws Error(kNotFound) where the folder has no tokenizer.json. Defined in text_processor.cc.
 const Tokenizer& TokenizerOf(const TextProcessor& text);
 
-// The folder's chat template: chat_template.jinja, or what tokenizer_config.json holds; none in base
-// models. Throws Error where there is one in a form that is not known.
-std::optional<std::string> ReadChatTemplate(FileSystem& files,
-                                            const std::filesystem::path& folder);
+// The folder's chat template: chat_template.jinja, or what tokenizer_config.json holds; none in
+// base models. Throws Error where there is one in a form that is not known.
+std::optional<std::string> ReadChatTemplate(FileSystem& files, const std::filesystem::path& folder);
 
 }  // namespace culet

@@ -57,7 +57,8 @@ class FileSystem {
 };
 
 // A file written piece by piece beside its name and renamed by Commit(); without Commit the
-// destructor removes what was written. A link is followed; a pipe or device is written directly. Throws Error on every failure (disk full, no rights).
+// destructor removes what was written. A link is followed; a pipe or device is written directly.
+// Throws Error on every failure (disk full, no rights).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

@@ -34,7 +34,8 @@ class AnswerStream {
  public:
   AnswerStream(const Tokenizer& tokenizer, bool starts_in_thought, std::vector<std::string> stop);
 
-  // Events that this token completes. Only control tokens act as such: text that spells one is text. Stop tokens are not pushed: they are not part of the text.
+  // Events that this token completes. Only control tokens act as such: text that spells one is
+  // text. Stop tokens are not pushed: they are not part of the text.
   std::vector<OutputEvent> Push(TokenId token);
   // What was held back.
   std::vector<OutputEvent> Finish();

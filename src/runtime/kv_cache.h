@@ -94,7 +94,7 @@ class KvCache {
 
  private:
   struct PinnedPages {
-    std::uint64_t serial = 0;            // rises with every pin: the lowest is the oldest
+    std::uint64_t serial = 0;  // rises with every pin: the lowest is the oldest
     std::int64_t position = 0;
     std::int64_t first_page = 0;      // index of pages.front() in the table
     std::vector<std::int32_t> pages;  // sliding kind

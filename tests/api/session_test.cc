@@ -24,8 +24,9 @@ std::shared_ptr<Model> Load(std::int64_t context = 1024, std::int64_t rewind_tok
 }
 
 Prompt Ask(const Model& model, const std::string& question) {
-  return model.text().RenderTokens(
-      R"({"messages":[{"role":"user","content":")" + question + R"("}]})", "test");
+  return model.text().RenderTokens(R"({"messages":[{"role":"user","content":")" + question +
+                                       R"("}],"add_generation_prompt":true})",
+                                   "test");
 }
 
 GenerateOptions Greedy(std::int64_t max_tokens = 0) {
@@ -166,7 +167,7 @@ TEST(Session, ASeedRepeatsASampledAnswer) {
   const std::shared_ptr<Model> model = Load();
   Session session(model);
   GenerateOptions options;
-  options.temperature = 1.5;
+  options.temperature = 20;  // the model is sure of its greeting: at 1.5 two seeds may agree
   options.max_tokens = 20;
   options.ignore_stop_tokens = true;
   options.seed = 7;
@@ -234,7 +235,8 @@ TEST(Model, RefusesOptionsOutOfRangeByName) {
   options.cpu = "quantum";
   EXPECT_NE(message(options).find("quantum"), std::string::npos);
   options = {};
-  options.context = std::int64_t{1} << 24;  // more KV than memory
+  options.context = std::int64_t{1} << 24;  // with so many sequences more KV than memory
+  options.sequences = 4096;
   EXPECT_NE(message(options).find("--context"), std::string::npos) << message(options);
 }
 

@@ -84,9 +84,9 @@ class AnswerStreamTest : public ::testing::Test {
     return output;
   }
 
-  Tokenizer tokenizer_ = Tokenizer::Load(
-      FileSystem::Real(),
-      std::filesystem::path(CULET_SOURCE_DIR) / "models" / "pebble" / "tokenizer.json");
+  Tokenizer tokenizer_ =
+      Tokenizer::Load(FileSystem::Real(), std::filesystem::path(CULET_SOURCE_DIR) / "models" /
+                                              "pebble" / "tokenizer.json");
 };
 
 constexpr char kWritten[] =

@@ -47,9 +47,13 @@ std::string Join(std::initializer_list<std::string> parts) {
   return text;
 }
 
+// With the generation prompt, where the request does not say.
 std::string Render(const std::string& request, TemplateVariant variant = TemplateVariant::kSmall) {
-  return JoinSegments(
-      ChatTemplate::Published(variant).Render(ParseChatRequest(request, "request.json")));
+  ChatRequest parsed = ParseChatRequest(request, "request.json");
+  if (request.find("add_generation_prompt") == std::string::npos) {
+    parsed.add_generation_prompt = true;
+  }
+  return JoinSegments(ChatTemplate::Published(variant).Render(parsed));
 }
 
 // Both variants give `text`.
@@ -501,6 +505,13 @@ TEST(PythonText, LeavesBrokenUtf8Alone) {
   EXPECT_EQ(python::Upper("a\xff\xe2\x80"), "A\xff\xe2\x80");
   EXPECT_EQ(python::Lower("\xce\xa3\xff\xce"), "\xcf\x83\xff\xce");
   EXPECT_EQ(python::Strip("\xe2\x80 \x80"), "\xe2\x80 \x80");
+}
+
+TEST(ChatTemplate, ARequestThatDoesNotSayGetsNoGenerationPromptAsInTheTemplate) {
+  const ChatRequest request =
+      ParseChatRequest(R"({"messages": [{"role": "user", "content": "Hi"}]})", "request.json");
+  EXPECT_EQ(JoinSegments(ChatTemplate::Published(TemplateVariant::kLarge).Render(request)),
+            "<bos><|turn>user\nHi<turn|>\n");
 }
 
 }  // namespace

@@ -314,7 +314,7 @@ def load_templates():
 
 def expected_text(template, request):
     """The prompt, or the exception."""
-    values = {"add_generation_prompt": True, "tools": None, **request}
+    values = {"tools": None, **request}
     try:
         return template.render(bos_token="<bos>", **values)
     except Exception as error:  # jinja2 raises its own errors and Python's
