@@ -33,7 +33,7 @@ struct ChatRequest {
   OrderedJson tools;     // an array or null
   bool enable_thinking = false;
   bool preserve_thinking = false;  // keep the thoughts of finished turns that called tools
-  bool add_generation_prompt = true;
+  bool add_generation_prompt = false;
   std::string bos = "<bos>";
 };
 

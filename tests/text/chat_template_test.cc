@@ -376,9 +376,10 @@ TEST(ChatTemplate, WhatComesFromTheRequestIsNeverControlText) {
 }
 
 TEST(ChatTemplate, SaysWhetherThePromptEndsInsideAThought) {
-  const auto ends_inside = [](const std::string& request) {
-    return EndsInsideThought(ChatTemplate::Published(TemplateVariant::kLarge)
-                                 .Render(ParseChatRequest(request, "request.json")));
+  const auto ends_inside = [](const std::string& text) {
+    ChatRequest request = ParseChatRequest(text, "request.json");
+    request.add_generation_prompt = true;
+    return EndsInsideThought(ChatTemplate::Published(TemplateVariant::kLarge).Render(request));
   };
   EXPECT_TRUE(
       ends_inside(RoundRequest({"", R"(, {"role": "tool", "tool_call_id": "a", "content": "1"})",
