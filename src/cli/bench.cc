@@ -182,23 +182,15 @@ Command AddBench(CLI::App& app) {
       "  culet bench MODEL --prefill 128,512,2048 --decode 64 --context 512,4096 --json\n"
       "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n");
   options->model.AddModel(*command);
-  command->add_option("--prefill", options->prefill, "Prompt lengths, with commas between; 0: none")
-      ->type_name("LIST")
-      ->capture_default_str();
-  command->add_option("--decode", options->decode, "Tokens of a decode run, list; 0: none")
-      ->type_name("LIST")
-      ->capture_default_str();
-  command->add_option("--context", options->context, "Tokens in the KV where decoding begins, list")
-      ->type_name("LIST")
-      ->capture_default_str();
-  AddNumber(*command, "--repeat", &options->repeat, "Runs of each")
-      ->type_name("N")
-      ->default_str("5");
-  AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt")
-      ->type_name("N")
-      ->default_str("1");
-  command->add_flag("--json", options->json, "Print one JSON object");
-  command->add_flag("--csv", options->csv, "Print comma-separated values with a heading");
+  AddText(*command, "--prefill", &options->prefill, "LIST",
+          "Prompt lengths, with commas between; 0: none");
+  AddText(*command, "--decode", &options->decode, "LIST", "Tokens of a decode run, list; 0: none");
+  AddText(*command, "--context", &options->context, "LIST",
+          "Tokens in the KV where decoding begins, list");
+  AddNumber(*command, "--repeat", &options->repeat, "Runs of each", "N", "5");
+  AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt", "N", "1");
+  AddFlag(*command, "--json", &options->json, "Print one JSON object");
+  AddFlag(*command, "--csv", &options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

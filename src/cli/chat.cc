@@ -64,16 +64,13 @@ Command AddChat(CLI::App& app) {
                     "  culet chat MODEL --system \"Answer briefly.\" --think\n"
                     "  printf 'Hi\\n/stats\\n' | culet chat MODEL\n");
   options->model.AddModel(*command);
-  command->add_option("--system", options->system, "The system prompt")->type_name("TEXT");
-  command->add_option("--load", options->load, "Go on with a conversation that /save wrote")
-      ->type_name("FILE");
+  AddText(*command, "--system", &options->system, "TEXT", "The system prompt");
+  AddText(*command, "--load", &options->load, "FILE", "Go on with a conversation that /save wrote");
   options->sampling.Add(*command);
-  command->add_flag("--think", options->think, "Let the model think before it answers");
-  command
-      ->add_option("--tools", options->tools,
-                   "Tools that the model may call: a JSON array, in OpenAI's\n"
-                   "form or of bare functions; you are asked for their responses")
-      ->type_name("FILE");
+  AddFlag(*command, "--think", &options->think, "Let the model think before it answers");
+  AddText(*command, "--tools", &options->tools, "FILE",
+          "Tools that the model may call: a JSON array, in OpenAI's\n"
+          "form or of bare functions; you are asked for their responses");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);
   options->model.AddTokenizer(*command);

@@ -1,5 +1,6 @@
 #include "cli/command.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -57,6 +58,31 @@ CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::strin
                   "\nEvery option, output format and exit code: "
                   "docs/commands.md");
   return command;
+}
+
+void AddText(CLI::App& app, const std::string& name, std::string* value, const std::string& type,
+             const std::string& description, bool* given) {
+  CLI::Option* option = app.add_option(name, *value, description);
+  if (!type.empty()) option->type_name(type);
+  if (!value->empty()) option->capture_default_str();
+  if (given != nullptr) option->each([given](const std::string&) { *given = true; });
+}
+
+void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* value,
+              const std::string& type, const std::string& description) {
+  app.add_option(name, *value, description)->type_name(type)->take_all()->allow_extra_args(false);
+}
+
+void AddFlag(CLI::App& app, const std::string& name, bool* value, const std::string& description) {
+  app.add_flag(name, *value, description);
+}
+
+void AddParsed(CLI::App& app, const std::string& name,
+               const std::function<void(const std::string&)>& parse, const std::string& type,
+               const std::string& description, const std::string& default_text) {
+  CLI::Option* option = app.add_option_function<std::string>(name, parse, description);
+  option->type_name(type);
+  if (!default_text.empty()) option->default_str(default_text);
 }
 
 void ParseNumber(const std::string& text, const std::string& option, std::int64_t* value) {

@@ -1,12 +1,16 @@
 // The subcommands: each file adds one to the list, main.cc parses and runs.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+
+// CLI11 is a large header: only main.cc and command.cc read it.
+namespace CLI {
+class App;
+}
 
 namespace culet::cli {
 
@@ -46,20 +50,34 @@ void ParseNumber(const std::string& text, const std::string& option, std::int64_
 void ParseNumber(const std::string& text, const std::string& option, std::uint64_t* value);
 void ParseNumber(const std::string& text, const std::string& option, double* value);
 
-// An option with a number. CLI11's own conversion lets -1 and numbers beyond 64 bits pass.
+// Options and positional arguments (names without dashes) of a subcommand. `type` stands for the
+// value in the help, and what `value` holds already is shown as the default. `given` is set where
+// it was given.
+void AddText(CLI::App& app, const std::string& name, std::string* value, const std::string& type,
+             const std::string& description, bool* given = nullptr);
+// May be repeated; each takes one value.
+void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* value,
+              const std::string& type, const std::string& description);
+void AddFlag(CLI::App& app, const std::string& name, bool* value, const std::string& description);
+void AddParsed(CLI::App& app, const std::string& name,
+               const std::function<void(const std::string&)>& parse, const std::string& type,
+               const std::string& description, const std::string& default_text);
+
+// CLI11's own conversion lets -1 pass for unsigned numbers, and numbers beyond 64 bits.
 template <typename Value>
-CLI::Option* AddNumber(CLI::App& app, const std::string& name, Value* value,
-                       const std::string& description) {
-  return app.add_option_function<std::string>(
-      name, [name, value](const std::string& text) { ParseNumber(text, name, value); },
-      description);
+void AddNumber(CLI::App& app, const std::string& name, Value* value, const std::string& description,
+               const std::string& type, const std::string& default_text = "") {
+  AddParsed(
+      app, name, [name, value](const std::string& text) { ParseNumber(text, name, value); }, type,
+      description, default_text);
 }
 template <typename Value>
-CLI::Option* AddNumber(CLI::App& app, const std::string& name, std::optional<Value>* value,
-                       const std::string& description) {
-  return app.add_option_function<std::string>(
-      name, [name, value](const std::string& text) { ParseNumber(text, name, &value->emplace()); },
-      description);
+void AddNumber(CLI::App& app, const std::string& name, std::optional<Value>* value,
+               const std::string& description, const std::string& type) {
+  AddParsed(
+      app, name,
+      [name, value](const std::string& text) { ParseNumber(text, name, &value->emplace()); }, type,
+      description, "");
 }
 
 // Milliseconds since the program was started.

@@ -176,7 +176,7 @@ Command AddInfo(CLI::App& app) {
                                     "  culet info pebble\n"
                                     "  culet info MODEL --context 131072 --json\n");
   options->model.AddModel(*command);
-  command->add_flag("--json", options->json, "Print one JSON object");
+  AddFlag(*command, "--json", &options->json, "Print one JSON object");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);

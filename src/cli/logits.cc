@@ -75,12 +75,10 @@ Command AddLogits(CLI::App& app) {
                     "  culet logits MODEL --tokens 2,3,4 --out logits.npy\n"
                     "  culet logits MODEL --tokens - --chunk 64 --out logits.npy < ids\n");
   options->model.AddModel(*command);
-  command
-      ->add_option("--tokens", options->tokens, "Ids with commas between; - reads standard input")
-      ->type_name("IDS");
-  command->add_option("--out", options->out, "The file: float32 [rows, vocabulary]")
-      ->type_name("FILE");
-  AddNumber(*command, "--chunk", &options->chunk, "Most rows of one step; 0: 512")->type_name("N");
+  AddText(*command, "--tokens", &options->tokens, "IDS",
+          "Ids with commas between; - reads standard input");
+  AddText(*command, "--out", &options->out, "FILE", "The file: float32 [rows, vocabulary]");
+  AddNumber(*command, "--chunk", &options->chunk, "Most rows of one step; 0: 512", "N");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);

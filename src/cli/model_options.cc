@@ -27,45 +27,39 @@ void CheckRange(const char* option, const std::optional<double>& value, double l
 }  // namespace
 
 void ModelOptions::AddModel(CLI::App& app) {
-  app.add_option(
-      "MODEL", model,
-      "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
+  AddText(app, "MODEL", &model, "",
+          "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
 }
 
 void ModelOptions::AddThreads(CLI::App& app) {
   AddNumber(app, "--threads", &threads,
-            "Threads to compute with; 0: as many as CPUs are free to us")
-      ->type_name("N");
+            "Threads to compute with; 0: as many as CPUs are free to us", "N");
 }
 
 void ModelOptions::AddContext(CLI::App& app) {
   AddNumber(app, "--context", &context,
             "Tokens that prompt and answer may have together;\n"
-            "0: 8192, or less where the model was made for less")
-      ->type_name("N");
+            "0: 8192, or less where the model was made for less",
+            "N");
 }
 
 void ModelOptions::AddTokenizer(CLI::App& app) {
-  app.add_option("--tokenizer", tokenizer, "A tokenizer.json that lies elsewhere")
-      ->type_name("FILE");
+  AddText(app, "--tokenizer", &tokenizer, "FILE", "A tokenizer.json that lies elsewhere");
 }
 
 void ModelOptions::AddOverride(CLI::App& app) {
-  app.add_option("--override", overrides,
-                 "Another value for a field of config.json, such as\n"
-                 "text_config.sliding_window=256; may be repeated")
-      ->type_name("KEY=VALUE")
-      ->take_all()
-      ->allow_extra_args(false);
+  AddTexts(app, "--override", &overrides, "KEY=VALUE",
+           "Another value for a field of config.json, such as\n"
+           "text_config.sliding_window=256; may be repeated");
 }
 
 void ModelOptions::AddAllowControlTokens(CLI::App& app) {
-  app.add_flag("--allow-control-tokens", allow_control_tokens,
-               "Control tokens in the text given count as such;\nelse they are just characters");
+  AddFlag(app, "--allow-control-tokens", &allow_control_tokens,
+          "Control tokens in the text given count as such;\nelse they are just characters");
 }
 
 void ModelOptions::AddVerbose(CLI::App& app) {
-  app.add_flag("--verbose", verbose, "Print the plan to standard error");
+  AddFlag(app, "--verbose", &verbose, "Print the plan to standard error");
 }
 
 LoadOptions ModelOptions::ToLoadOptions() const {
@@ -101,26 +95,17 @@ TextProcessor::Options ModelOptions::ToTextOptions() const {
 
 void SamplingOptions::Add(CLI::App& app) {
   AddNumber(app, "--max-tokens", &max_tokens,
-            "Most tokens of the answer; 0: until the context is full")
-      ->type_name("N");
+            "Most tokens of the answer; 0: until the context is full", "N");
   AddNumber(app, "--temperature", &temperature,
-            "Sharpness of the choice; 0: always the likeliest token")
-      ->type_name("T");
-  AddNumber(app, "--top-k", &top_k, "Choose among the K likeliest tokens; 0: all")->type_name("K");
-  AddNumber(app, "--top-p", &top_p, "Choose among the likeliest that sum up to P; 1: all")
-      ->type_name("P");
+            "Sharpness of the choice; 0: always the likeliest token", "T");
+  AddNumber(app, "--top-k", &top_k, "Choose among the K likeliest tokens; 0: all", "K");
+  AddNumber(app, "--top-p", &top_p, "Choose among the likeliest that sum up to P; 1: all", "P");
   AddNumber(app, "--min-p", &min_p,
-            "Leave out what is less likely than P times the likeliest; 0: off")
-      ->type_name("P");
+            "Leave out what is less likely than P times the likeliest; 0: off", "P");
   AddNumber(app, "--repetition-penalty", &repetition_penalty,
-            "Divide the logits of tokens that were seen; 1: off")
-      ->type_name("R");
-  AddNumber(app, "--seed", &seed, "Seed of the choice; the same seed gives the same answer")
-      ->type_name("N");
-  app.add_option("--stop", stop, "End the answer before this text; may be repeated")
-      ->type_name("TEXT")
-      ->take_all()
-      ->allow_extra_args(false);
+            "Divide the logits of tokens that were seen; 1: off", "R");
+  AddNumber(app, "--seed", &seed, "Seed of the choice; the same seed gives the same answer", "N");
+  AddTexts(app, "--stop", &stop, "TEXT", "End the answer before this text; may be repeated");
 }
 
 GenerateOptions SamplingOptions::ToGenerateOptions() const {

@@ -1,11 +1,12 @@
 // Options that several subcommands share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/command.h"
 #include "culet/generate.h"
 #include "culet/model.h"
 #include "culet/text.h"

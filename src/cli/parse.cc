@@ -37,8 +37,8 @@ Command AddParse(CLI::App& app) {
       app, "parse", "What a model wrote (standard input, control tokens as text) as JSON",
       "  printf '<|channel>thought\\nhm\\n<channel|>Yes.<turn|>' | culet parse MODEL\n");
   options->model.AddModel(*command);
-  command->add_flag("--starts-in-thought", options->starts_in_thought,
-                    "The prompt ended inside a thought, so the text begins in it");
+  AddFlag(*command, "--starts-in-thought", &options->starts_in_thought,
+          "The prompt ended inside a thought, so the text begins in it");
   return {command, [options] { return Run(*options); }};
 }
 

@@ -44,11 +44,9 @@ Command AddRender(CLI::App& app) {
                     "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}]}' |\n"
                     "    culet render MODEL --request -\n");
   options->model.AddModel(*command);
-  command
-      ->add_option("--request", options->request,
-                   "JSON: messages, tools, enable_thinking, preserve_thinking,\n"
-                   "add_generation_prompt; - reads standard input")
-      ->type_name("FILE");
+  AddText(*command, "--request", &options->request, "FILE",
+          "JSON: messages, tools, enable_thinking, preserve_thinking,\n"
+          "add_generation_prompt; - reads standard input");
   return {command, [options] { return Run(*options); }};
 }
 

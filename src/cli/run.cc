@@ -192,35 +192,28 @@ Command AddRun(CLI::App& app) {
                     "  culet run MODEL \"Weather in Rome?\" --tools tools.json --json\n"
                     "  culet run MODEL \"Once upon a time\" --raw --temperature 0.8 --seed 1\n");
   options->model.AddModel(*command);
-  CLI::Option* prompt =
-      command->add_option("PROMPT", options->prompt, "The prompt; - reads standard input");
-  CLI::Option* system = command->add_option("--system", options->system, "The system prompt");
-  system->type_name("TEXT");
+  AddText(*command, "PROMPT", &options->prompt, "", "The prompt; - reads standard input",
+          &options->has_prompt);
+  AddText(*command, "--system", &options->system, "TEXT", "The system prompt",
+          &options->has_system);
   options->sampling.Add(*command);
-  command->add_flag("--think", options->think, "Let the model think before it answers");
-  command
-      ->add_option("--tools", options->tools,
-                   "Tools that the model may call: a JSON array, in OpenAI's\n"
-                   "form or of bare functions; - reads standard input")
-      ->type_name("FILE");
-  command->add_flag("--raw", options->raw,
-                    "Complete the prompt without chat template, <bos> in front");
-  command->add_flag("--no-stream", options->no_stream, "Print the answer when it is complete");
-  command->add_flag("--json", options->json, "Print one JSON object when the answer is complete");
+  AddFlag(*command, "--think", &options->think, "Let the model think before it answers");
+  AddText(*command, "--tools", &options->tools, "FILE",
+          "Tools that the model may call: a JSON array, in OpenAI's\n"
+          "form or of bare functions; - reads standard input");
+  AddFlag(*command, "--raw", &options->raw,
+          "Complete the prompt without chat template, <bos> in front");
+  AddFlag(*command, "--no-stream", &options->no_stream, "Print the answer when it is complete");
+  AddFlag(*command, "--json", &options->json, "Print one JSON object when the answer is complete");
   AddNumber(*command, "--logprobs", &options->logprobs,
-            "With --json: log-probabilities of each token and of\nthe N likeliest")
-      ->type_name("N");
+            "With --json: log-probabilities of each token and of\nthe N likeliest", "N");
   options->model.AddThreads(*command);
   options->model.AddContext(*command);
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddAllowControlTokens(*command);
   options->model.AddVerbose(*command);
-  return {command, [options, prompt, system] {
-            options->has_prompt = prompt->count() > 0;
-            options->has_system = system->count() > 0;
-            return Run(*options);
-          }};
+  return {command, [options] { return Run(*options); }};
 }
 
 }  // namespace culet::cli

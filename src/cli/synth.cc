@@ -57,12 +57,11 @@ Command AddSynth(CLI::App& app) {
       AddSubcommand(app, "synth", "Write a random checkpoint of a published size, to measure with",
                     "  culet synth e2b random-e2b\n"
                     "  culet synth 26b-a4b random-26b --tokenizer gemma/tokenizer.json\n");
-  command->add_option("SIZE", options->size, "e2b, e4b, 12b, 26b-a4b or 31b");
-  command->add_option("DIR", options->folder,
-                      "The folder to make; it must be empty if it is there");
-  command->add_option("--tokenizer", options->tokenizer, "A tokenizer.json to copy in")
-      ->type_name("FILE");
-  AddNumber(*command, "--seed", &options->seed, "Seed of the weights")->type_name("N");
+  AddText(*command, "SIZE", &options->size, "", "e2b, e4b, 12b, 26b-a4b or 31b");
+  AddText(*command, "DIR", &options->folder, "",
+          "The folder to make; it must be empty if it is there");
+  AddText(*command, "--tokenizer", &options->tokenizer, "FILE", "A tokenizer.json to copy in");
+  AddNumber(*command, "--seed", &options->seed, "Seed of the weights", "N");
   return {command, [options] { return Run(*options); }};
 }
 

@@ -95,17 +95,14 @@ Command AddTokenize(CLI::App& app) {
       "  printf '\"one\"\\n\"two\"\\n' | culet tokenize MODEL --jsonl\n"
       "  echo '[2,105]' | culet tokenize MODEL --decode-jsonl\n");
   options->model.AddModel(*command);
-  CLI::Option* text =
-      command->add_option("TEXT", options->text, "The text; - reads standard input");
-  command->add_flag("--jsonl", options->jsonl,
-                    "Read one JSON string a line, write one JSON array of ids a line");
-  command->add_flag("--decode-jsonl", options->decode_jsonl,
-                    "Read one JSON array of ids a line, write one JSON string a line");
+  AddText(*command, "TEXT", &options->text, "", "The text; - reads standard input",
+          &options->has_text);
+  AddFlag(*command, "--jsonl", &options->jsonl,
+          "Read one JSON string a line, write one JSON array of ids a line");
+  AddFlag(*command, "--decode-jsonl", &options->decode_jsonl,
+          "Read one JSON array of ids a line, write one JSON string a line");
   options->model.AddTokenizer(*command);
-  return {command, [options, text] {
-            options->has_text = text->count() > 0;
-            return Run(*options);
-          }};
+  return {command, [options] { return Run(*options); }};
 }
 
 }  // namespace culet::cli
