@@ -73,6 +73,15 @@ test-reference: build python  ## Makes the goldens anew with transformers and to
 test-mutants: python  ## Builds wrong variants of the engine and shows that the suite catches each
 	@tools/mutate.sh
 
+# Which targets: make fuzz FUZZ_TARGETS="safetensors index".
+FUZZ_TARGETS ?=
+.PHONY: fuzz
+fuzz:  ## Builds the fuzz targets with clang and runs each for FUZZ_SECONDS (60) under the sanitizers
+	@tools/install_deps.sh fuzz
+	@$(call configure,fuzz)
+	@$(call compile,fuzz)
+	@tools/fuzz.sh $(FUZZ_TARGETS)
+
 .PHONY: format
 format:  ## Formats the C++ sources in place
 	@tools/format.sh

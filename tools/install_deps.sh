@@ -6,6 +6,7 @@
 #   tools/install_deps.sh format       clang-format, in the version that tools/format.sh asks for
 #   tools/install_deps.sh tidy         clang-tidy
 #   tools/install_deps.sh clang        clang, to build with it
+#   tools/install_deps.sh fuzz         clang with libFuzzer
 #   tools/install_deps.sh bench        also the micro-benchmarks' library
 #   tools/install_deps.sh --print SET  prints the set's packages, one a line, and installs nothing
 #
@@ -31,6 +32,7 @@ case ${1:-} in
   format) packages=(clang-format-14) ;;
   tidy) packages=("${test_packages[@]}" clang-tidy-14) ;;
   clang) packages=("${test_packages[@]}" clang-14) ;;
+  fuzz) packages=("${build_packages[@]}" clang-14 libclang-rt-14-dev) ;;
   bench) packages=("${build_packages[@]}" libbenchmark-dev) ;;
   *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2

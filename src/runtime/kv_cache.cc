@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/checked.h"
 #include "base/error.h"
 
 namespace culet {
@@ -16,6 +17,9 @@ std::uint64_t PageBytes(const LayerConfig& layer, DType dtype) {
   return static_cast<std::uint64_t>(layer.kv_heads * layer.head_dim * kPageTokens) *
          DTypeBytes(dtype);
 }
+
+// Twice this, and a sum of two such sizes, still fit into 63 bits.
+constexpr std::uint64_t kMaxKvBytes = std::uint64_t{1} << 60;
 
 // Every buffer starts on its own cache line.
 std::uint64_t Aligned(std::uint64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -45,7 +49,15 @@ std::uint64_t KvPlan::Bytes(const ModelConfig& config) const {
     if (!layer.owns_kv) continue;
     const std::uint64_t pages =
         static_cast<std::uint64_t>(PagesPerSequence(config, layer.kind) * sequences);
-    bytes += 2 * Aligned(pages * PageBytes(layer, dtype));
+    // A config at all its limits, with many long sequences, asks for more than 64 bits can count.
+    const std::optional<std::uint64_t> half = CheckedMul(pages, PageBytes(layer, dtype));
+    if (!half || *half > kMaxKvBytes || bytes > kMaxKvBytes) {
+      throw Error(ErrorKind::kResource, "the KV of " + std::to_string(sequences) +
+                                            " sequences of " + std::to_string(context) +
+                                            " positions has more bytes than any machine; a smaller "
+                                            "--context needs less");
+    }
+    bytes += 2 * Aligned(*half);
   }
   return bytes;
 }

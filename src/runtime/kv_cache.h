@@ -39,6 +39,7 @@ struct KvPlan {
 
   // Pages that one sequence may need, by kind.
   std::int64_t PagesPerSequence(const ModelConfig& config, LayerKind kind) const;
+  // Throws Error(kResource) where it is more than any machine has.
   std::uint64_t Bytes(const ModelConfig& config) const;
 };
 

@@ -56,6 +56,11 @@ Sampler::Sampler(const SamplingParameters& parameters, std::int64_t vocab)
     }
     suppressed_[static_cast<std::size_t>(token)] = true;
   }
+  if (std::find(suppressed_.begin(), suppressed_.end(), false) == suppressed_.end()) {
+    throw Error(ErrorKind::kInvalidArgument, "suppress_tokens has all " + std::to_string(vocab) +
+                                                 " entries of the vocabulary; nothing is left to "
+                                                 "generate");
+  }
 }
 
 void Sampler::Observe(std::span<const std::int32_t> tokens) {
