@@ -121,7 +121,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   DescribeShape(checkpoint.config(), &info);
   DescribeWeights(checkpoint, &info);
 
-  const KvPlan plan = ResolveKvPlan(checkpoint, options);
+  const KvPlan plan = ResolveKvPlan(checkpoint.config(), checkpoint.main_dtype(), options);
   info.threads = ResolveThreads(options);
   const MemoryPlan memory = PlanMemory(checkpoint.config(), plan, info.threads);
   info.context = plan.context;

@@ -60,8 +60,7 @@ void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int
 // KV and activations must be memory; weights are mapped and may be read again from the disk.
 void CheckMemory(const ModelInfo& info) {
   const std::uint64_t needed = info.kv_bytes + info.activation_bytes;
-  std::uint64_t available = SystemMemoryAvailable();
-  if (const auto left = MemoryLeftInContainer()) available = std::min(available, *left);
+  const std::uint64_t available = AvailableMemory();
   if (available == 0 || needed <= available) return;
   throw Error(ErrorKind::kResource,
               "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) +
@@ -102,6 +101,12 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+std::uint64_t AvailableMemory() {
+  const std::uint64_t available = SystemMemoryAvailable();
+  const std::optional<std::uint64_t> left = MemoryLeftInContainer();
+  return left ? std::min(available, *left) : available;
+}
+
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options) {
   std::vector<ConfigOverride> overrides;
   for (const auto& [key, value] : options.overrides) overrides.push_back({key, value});
@@ -122,8 +127,7 @@ CpuLevel ResolveLevel(const LoadOptions& options) {
                   "\" is unknown; there are plain, avx2, avx512, avx512bf16 and amx");
 }
 
-KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
-  const ModelConfig& config = checkpoint.config();
+KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
   KvPlan plan;
   CheckRange("context", options.context, 0, kMost);
@@ -136,7 +140,7 @@ KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options) {
   plan.sequences = options.sequences;
   plan.rewind_tokens = options.rewind_tokens;
   switch (options.kv) {
-    case KvType::kAuto: plan.dtype = DefaultKvDType(config, checkpoint.main_dtype()); break;
+    case KvType::kAuto: plan.dtype = DefaultKvDType(config, weights); break;
     case KvType::kF32: plan.dtype = DType::kF32; break;
     case KvType::kBf16: plan.dtype = DType::kBF16; break;
   }
@@ -167,9 +171,10 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
   CheckMemory(impl.info);
   impl.defaults = DefaultsOf(*impl.checkpoint);
-  impl.engine =
-      std::make_unique<Engine>(*impl.checkpoint, ResolveKvPlan(*impl.checkpoint, options),
-                               std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
+  impl.engine = std::make_unique<Engine>(
+      *impl.checkpoint,
+      ResolveKvPlan(impl.checkpoint->config(), impl.checkpoint->main_dtype(), options),
+      std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
   TextProcessor::Options text;
   text.tokenizer = options.tokenizer;
   text.allow_control_tokens = options.allow_control_tokens;

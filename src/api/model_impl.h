@@ -21,7 +21,10 @@ struct Model::Impl {
 };
 
 // The plan of the KV cache that these options ask of this model. Throws Error(kInvalidArgument).
-KvPlan ResolveKvPlan(const Checkpoint& checkpoint, const LoadOptions& options);
+KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions& options);
+
+// Bytes that this process can still get, by the system and by its container; 0 where nobody says.
+std::uint64_t AvailableMemory();
 
 int ResolveThreads(const LoadOptions& options);
 CpuLevel ResolveLevel(const LoadOptions& options);

@@ -15,12 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void ThrowErrno(const char* action, const fs::path& path, int error_number) {
-  const bool missing = error_number == ENOENT || error_number == ENOTDIR;
-  throw Error(missing ? ErrorKind::kNotFound : ErrorKind::kIo,
-              path.string() + ": cannot " + action + ": " + ErrnoText(error_number));
-}
-
 // Closes on scope exit.
 struct Descriptor {
   int value = -1;
@@ -31,9 +25,9 @@ struct Descriptor {
 
 std::uint64_t OpenRegular(const fs::path& path, Descriptor* file) {
   file->value = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file->value < 0) ThrowErrno("open", path, errno);
+  if (file->value < 0) ThrowFileError("open", path, errno);
   struct stat status {};
-  if (::fstat(file->value, &status) != 0) ThrowErrno("read the size of", path, errno);
+  if (::fstat(file->value, &status) != 0) ThrowFileError("read the size of", path, errno);
   if (S_ISDIR(status.st_mode)) {
     throw Error(ErrorKind::kIo, path.string() + ": is a folder; a file is expected");
   }
@@ -51,6 +45,13 @@ void Advise(const std::byte* data, std::uint64_t size, std::uint64_t offset, std
 }
 
 }  // namespace
+
+void ThrowFileError(const char* action, const fs::path& path, int error_number) {
+  ErrorKind kind = ErrorKind::kIo;
+  if (error_number == ENOENT || error_number == ENOTDIR) kind = ErrorKind::kNotFound;
+  if (error_number == ENOSPC || error_number == EDQUOT) kind = ErrorKind::kResource;
+  throw Error(kind, path.string() + ": cannot " + action + ": " + ErrnoText(error_number));
+}
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
@@ -77,7 +78,7 @@ MappedFile MappedFile::Open(const fs::path& path) {
   void* data = ::mmap(nullptr, map.size_, PROT_READ, MAP_SHARED, file.value, 0);
   if (data == MAP_FAILED) {
     map.size_ = 0;
-    ThrowErrno("map", path, errno);
+    ThrowFileError("map", path, errno);
   }
   map.data_ = static_cast<const std::byte*>(data);
   return map;
@@ -119,7 +120,7 @@ std::string FileSystem::ReadFile(const fs::path& path, std::uint64_t max_bytes) 
     if (count == 0) return content;
     if (count < 0) {
       if (errno == EINTR) continue;
-      ThrowErrno("read", path, errno);
+      ThrowFileError("read", path, errno);
     }
     content.append(buffer, static_cast<std::size_t>(count));
     if (content.size() > max_bytes) {
@@ -157,12 +158,12 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     // A pipe or a device must not be replaced by a file: it is written as the bytes come.
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-    if (descriptor_ < 0) ThrowErrno("write", path_, errno);
+    if (descriptor_ < 0) ThrowFileError("write", path_, errno);
     return;
   }
   std::string name = path_.string() + ".partial-XXXXXX";
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
-  if (descriptor_ < 0) ThrowErrno("write", path_, errno);
+  if (descriptor_ < 0) ThrowFileError("write", path_, errno);
   temporary_ = name;
   const mode_t mask = ::umask(0);
   ::umask(mask);
@@ -179,7 +180,7 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
     const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
     if (count < 0) {
       if (errno == EINTR) continue;
-      ThrowErrno("write", path_, errno);
+      ThrowFileError("write", path_, errno);
     }
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
@@ -187,12 +188,12 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
 
 void AtomicFile::Commit() {
   const bool direct = temporary_.empty();
-  if (!direct && ::fsync(descriptor_) != 0) ThrowErrno("write", path_, errno);
+  if (!direct && ::fsync(descriptor_) != 0) ThrowFileError("write", path_, errno);
   const int descriptor = std::exchange(descriptor_, -1);
-  if (::close(descriptor) != 0) ThrowErrno("write", path_, errno);
+  if (::close(descriptor) != 0) ThrowFileError("write", path_, errno);
   if (direct) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-    ThrowErrno("rename into place", path_, errno);
+    ThrowFileError("rename into place", path_, errno);
   temporary_.clear();
 }
 

@@ -25,7 +25,7 @@ struct ChatOptions {
 };
 
 int Run(const ChatOptions& options) {
-  const std::filesystem::path path = ResolveModel(options.model.model);
+  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   LoadOptions load = options.model.ToLoadOptions();
   load.rewind_tokens = kRewindTokens;
   const GenerateOptions generate = options.sampling.ToGenerateOptions();
@@ -76,6 +76,7 @@ Command AddChat(CLI::App& app) {
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddAllowControlTokens(*command);
+  options->model.AddFetch(*command);
   options->model.AddVerbose(*command);
   return {command, [options] { return Run(*options); }};
 }

@@ -33,6 +33,10 @@ Command AddParse(CLI::App& app);
 Command AddLogits(CLI::App& app);
 Command AddBench(CLI::App& app);
 Command AddSynth(CLI::App& app);
+Command AddPull(CLI::App& app);
+Command AddList(CLI::App& app);
+Command AddRm(CLI::App& app);
+Command AddVerify(CLI::App& app);
 
 // Throws Error(kInvalidArgument) that names the first argument that `app` did not take.
 void RefuseLeftovers(const CLI::App& app);

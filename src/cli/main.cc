@@ -51,9 +51,10 @@ int ParseAndRun(int argc, char** argv) {
   app.footer(kExamples);
   app.allow_extras();
   app.require_subcommand(0, 1);
-  const std::vector<Command> commands = {AddRun(app),      AddChat(app),   AddInfo(app),
-                                         AddTokenize(app), AddRender(app), AddParse(app),
-                                         AddLogits(app),   AddBench(app),  AddSynth(app)};
+  const std::vector<Command> commands = {
+      AddRun(app),   AddChat(app),   AddInfo(app),  AddTokenize(app), AddRender(app),
+      AddParse(app), AddLogits(app), AddBench(app), AddSynth(app),    AddPull(app),
+      AddList(app),  AddRm(app),     AddVerify(app)};
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -27,8 +27,10 @@ void CheckRange(const char* option, const std::optional<double>& value, double l
 }  // namespace
 
 void ModelOptions::AddModel(CLI::App& app) {
-  AddText(app, "MODEL", &model, "",
-          "A folder, a .safetensors file beside its config.json,\nor a bundled model (pebble)");
+  AddText(
+      app, "MODEL", &model, "",
+      "A folder, a .safetensors file beside its config.json,\na bundled model (pebble), or a model "
+      "of the hub\n(e2b, owner/name, either with @revision)");
 }
 
 void ModelOptions::AddThreads(CLI::App& app) {
@@ -60,6 +62,11 @@ void ModelOptions::AddAllowControlTokens(CLI::App& app) {
 
 void ModelOptions::AddVerbose(CLI::App& app) {
   AddFlag(app, "--verbose", &verbose, "Print the plan to standard error");
+}
+
+void ModelOptions::AddFetch(CLI::App& app) {
+  AddFlag(app, "--yes", &fetch.yes, "Fetch a model that is not there without asking");
+  AddFlag(app, "--offline", &fetch.offline, "Fetch nothing: the model must be there");
 }
 
 LoadOptions ModelOptions::ToLoadOptions() const {

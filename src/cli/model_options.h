@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/model_path.h"
 #include "culet/generate.h"
 #include "culet/model.h"
 #include "culet/text.h"
@@ -22,6 +23,7 @@ struct ModelOptions {
   std::vector<std::string> overrides;
   bool allow_control_tokens = false;
   bool verbose = false;
+  FetchChoice fetch;
 
   void AddModel(CLI::App& app);
   void AddThreads(CLI::App& app);
@@ -30,6 +32,7 @@ struct ModelOptions {
   void AddOverride(CLI::App& app);
   void AddAllowControlTokens(CLI::App& app);
   void AddVerbose(CLI::App& app);
+  void AddFetch(CLI::App& app);
 
   // Throws Error(kInvalidArgument) naming the option.
   LoadOptions ToLoadOptions() const;

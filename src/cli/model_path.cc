@@ -1,18 +1,23 @@
 #include "cli/model_path.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
-#include <string_view>
-#include <utility>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
+#include "cli/pull_display.h"
+#include "culet/hub.h"
+#include "hub/reference.h"
 
 namespace culet::cli {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kWhatModelIs =
+    "a folder, a .safetensors file beside its config.json, the name of a bundled model (pebble) or "
+    "of a model of the hub (e2b, owner/name)";
 
 std::vector<fs::path> BundledFolders() {
   std::vector<fs::path> folders;
@@ -35,53 +40,11 @@ std::vector<fs::path> BundledFolders() {
   return folders;
 }
 
-std::string Lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return text;
-}
-
-// "owner/name", as a hub has them.
-bool ReadsLikeHubId(const std::string& name) {
-  const std::size_t slash = name.find('/');
-  return slash != std::string::npos && slash > 0 && slash + 1 < name.size() &&
-         name.find('/', slash + 1) == std::string::npos && name[0] != '.' && name[0] != '~';
-}
-
-// The hub's id of a published model that is named without its owner, "e2b" or "gemma-4-E2B-it";
-// else "".
-std::string IdOfPublishedName(const std::string& name) {
-  std::string lower = Lower(name);
-  constexpr std::string_view kFamily = "gemma-4-";
-  if (lower.starts_with(kFamily)) lower.erase(0, kFamily.size());
-  if (lower.ends_with("-it")) lower.resize(lower.size() - 3);
-  const std::pair<std::string_view, const char*> sizes[] = {
-      {"e2b", "E2B"},     {"e4b", "E4B"},         {"12b", "12B"},
-      {"26b", "26B-A4B"}, {"26b-a4b", "26B-A4B"}, {"31b", "31B"}};
-  for (const auto& [size, published] : sizes) {
-    if (lower == size) return std::string("google/gemma-4-") + published + "-it";
-  }
-  return lower.starts_with("gemma") ? "google/" + name : "";
-}
-
-[[noreturn]] void RefuseHub(const std::string& name, const std::string& id) {
-  const std::string folder = id.substr(id.find('/') + 1);
-  throw Error(
-      ErrorKind::kUnsupported,
-      "\"" + name +
-          "\" is no folder here and reads like a model of the Hugging Face hub; "
-          "downloading is not built yet. Until then fetch it, for example with `hf download " +
-          id + " --local-dir " + folder + "`, and give that folder");
-}
-
-}  // namespace
-
-fs::path ResolveModel(const std::string& name, bool text_only) {
+// A path, or a bundled model; nothing where it is neither, and then `tried` lists the places.
+std::optional<fs::path> FindLocal(const std::string& name, bool text_only, std::string* tried) {
   if (name.empty()) {
-    throw Error(
-        ErrorKind::kInvalidArgument,
-        "MODEL is missing: a folder, a .safetensors file beside its config.json, or the name of "
-        "a bundled model (pebble)");
+    throw Error(ErrorKind::kInvalidArgument, "MODEL is missing: " + std::string(kWhatModelIs) +
+                                                 ". `culet list --available` shows names");
   }
   std::error_code error;
   const fs::path path = name;
@@ -93,23 +56,78 @@ fs::path ResolveModel(const std::string& name, bool text_only) {
       return path;
     }
     throw Error(ErrorKind::kInvalidArgument,
-                name +
-                    " is a file, but no .safetensors file; MODEL is a folder, a .safetensors file "
-                    "beside its config.json, or the name of a bundled model (pebble)");
+                name + " is a file, but no .safetensors file; MODEL is " + kWhatModelIs);
   }
-  std::string tried = "\"" + name + "\" (a folder or file)";
+  *tried = "\"" + name + "\" (a folder or file)";
   if (name.find('/') == std::string::npos) {
     for (const fs::path& folder : BundledFolders()) {
       if (fs::is_directory(folder / name, error)) return folder / name;
-      tried += ", " + (folder / name).string();
+      *tried += ", " + (folder / name).string();
     }
   }
-  if (ReadsLikeHubId(name)) RefuseHub(name, name);
-  const std::string id = IdOfPublishedName(name);
-  if (!id.empty()) RefuseHub(name, id);
+  return std::nullopt;
+}
+
+// Not a name of the hub either.
+[[noreturn]] void RefuseUnknown(const std::string& name, const std::string& tried,
+                                const std::string& why) {
   throw Error(ErrorKind::kNotFound, "no model \"" + name + "\". Tried: " + tried +
-                                        ". MODEL is a folder, a .safetensors file beside its "
-                                        "config.json, or the name of a bundled model (pebble)");
+                                        ", the hub (it reads like none of its names: " + why +
+                                        "). MODEL is " + kWhatModelIs +
+                                        ". `culet list --available` shows names");
+}
+
+std::string Joined(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 5;
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < kMost; ++i) {
+    text += (text.empty() ? "" : ", ") + names[i];
+  }
+  if (names.size() > kMost) text += " and " + std::to_string(names.size() - kMost) + " more";
+  return text;
+}
+
+// In the cache, as far as it is needed; nothing where it has to be fetched, and then `missing` says
+// what.
+std::optional<fs::path> FindInCache(const std::string& name, bool text_only, std::string* missing) {
+  const std::optional<CachedModel> cached = FindCached(name);
+  if (!cached) {
+    *missing = "is not in the cache";
+    return std::nullopt;
+  }
+  if (cached->missing.empty() || text_only) return cached->folder;
+  *missing = "is in the cache (" + cached->folder.string() + ") without " + Joined(cached->missing);
+  return std::nullopt;
+}
+
+}  // namespace
+
+fs::path ResolveModel(const std::string& name, bool text_only) {
+  std::string tried;
+  if (const auto local = FindLocal(name, text_only, &tried)) return *local;
+  std::string why;
+  if (!hub::ParseReference(name, &why)) RefuseUnknown(name, tried, why);
+  std::string missing;
+  if (const auto cached = FindInCache(name, text_only, &missing)) return *cached;
+  throw Error(ErrorKind::kNotFound, "the model \"" + name + "\" " + missing + ". Tried: " + tried +
+                                        ", the cache " + CacheFolderText() + ". `culet pull " +
+                                        name + "` fetches it");
+}
+
+fs::path ResolveOrFetch(const std::string& name, const FetchChoice& choice) {
+  std::string tried;
+  if (const auto local = FindLocal(name, false, &tried)) return *local;
+  std::string why;
+  if (!hub::ParseReference(name, &why)) RefuseUnknown(name, tried, why);
+  std::string missing;
+  if (const auto cached = FindInCache(name, false, &missing)) return *cached;
+  try {
+    return PullShown(name, choice.offline, !choice.yes).folder;
+  } catch (const Error& error) {
+    throw Error(error.kind(), "the model \"" + name + "\" " + missing +
+                                  ", and cannot be fetched: " + error.what() + ". Tried: " + tried +
+                                  ", the cache " + CacheFolderText() + ", the hub");
+  }
 }
 
 }  // namespace culet::cli

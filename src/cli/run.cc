@@ -128,7 +128,6 @@ bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::str
 }
 
 int Run(const RunOptions& options) {
-  const std::filesystem::path path = ResolveModel(options.model.model);
   CheckOptions(options);
   const LoadOptions load_options = options.model.ToLoadOptions();
   GenerateOptions generate = options.sampling.ToGenerateOptions();
@@ -138,6 +137,7 @@ int Run(const RunOptions& options) {
   CheckUtf8(options.system, "--system");
   const std::string tools = options.tools.empty() ? "" : ReadTools(options.tools);
 
+  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load_options);
   const TextProcessor& text = model->text();
@@ -212,6 +212,7 @@ Command AddRun(CLI::App& app) {
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddAllowControlTokens(*command);
+  options->model.AddFetch(*command);
   options->model.AddVerbose(*command);
   return {command, [options] { return Run(*options); }};
 }

@@ -37,6 +37,12 @@ void PrepareChild(const fs::path& folder) {
   ::setenv("GOLDEN", (source / "tests/golden/text").c_str(), 1);
   ::setenv("CULET_MODELS", (source / "models").c_str(), 1);
   ::unsetenv("XDG_STATE_HOME");
+  // The cache of whoever runs the tests is not theirs, and the network is not needed.
+  ::setenv("HF_HOME", (folder / ".huggingface").c_str(), 1);
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"}) {
+    ::unsetenv(name);
+  }
+  ::setenv("HF_HUB_OFFLINE", "1", 1);
   ::setenv("TERM", "xterm", 1);
   ::setenv("LC_ALL", "C.UTF-8", 1);
   if (::chdir(folder.c_str()) != 0) ::_exit(126);

@@ -8,18 +8,19 @@ import sys
 from pathlib import Path
 
 # What a room may include besides itself: the rooms below it. `culet` is include/culet, the public
-# interface. Front ends stand on it, and on base for JSON and errors.
+# interface. Front ends stand on it, on base for JSON and errors, and on hub.
 GROUND = {"base"}
 PARTS = GROUND | {"checkpoint", "text", "ops"}
 MAY_INCLUDE = {
     "base": set(),
     "checkpoint": GROUND,
+    "hub": GROUND,
     "text": GROUND,
     "ops": GROUND,
     "model": GROUND | {"checkpoint", "ops"},
     "runtime": PARTS | {"model"},
-    "api": PARTS | {"model", "runtime", "culet"},
-    "cli": GROUND | {"culet"},
+    "api": PARTS | {"hub", "model", "runtime", "culet"},
+    "cli": GROUND | {"hub", "culet"},
 }
 # The errors' type is public and thrown from the ground up.
 EVERYWHERE = {"culet/error.h", "culet/export.h"}

@@ -1,0 +1,35 @@
+// Where the cache lies, which hub is asked and with what token: the variables of the environment
+// that huggingface_hub, the hub's own client, reads, with the same meaning and order.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/file.h"
+
+namespace culet::hub {
+
+struct Settings {
+  std::filesystem::path cache;  // the folder that holds models--OWNER--NAME
+  std::string endpoint;         // "https://huggingface.co", without a slash at the end
+  bool offline = false;
+  std::string offline_because;       // "HF_HUB_OFFLINE is set"
+  std::string token;                 // never printed; empty: none, or not to be sent
+  std::string token_source;          // "HF_TOKEN", a path; what messages say of the token
+  std::filesystem::path token_file;  // where `hf auth login` leaves it
+  bool no_links = false;             // HF_HUB_DISABLE_SYMLINKS
+  double metadata_timeout_s = 10;    // HF_HUB_ETAG_TIMEOUT: to connect
+  double download_timeout_s = 10;    // HF_HUB_DOWNLOAD_TIMEOUT: without a byte
+  std::filesystem::path ca_file;     // SSL_CERT_FILE; empty: the system's
+};
+
+// The value of a variable of the environment.
+using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+std::optional<std::string> ProcessEnvironment(const std::string& name);
+
+// Throws Error(kInvalidArgument) that names a variable whose value cannot be.
+Settings ReadSettings(const Environment& environment, FileSystem& files);
+
+}  // namespace culet::hub
