@@ -117,11 +117,11 @@ int ListAvailable(const ListOptions& options) {
     Output::Standard().Write(JsonText(list) + "\n");
     return 0;
   }
-  Output::Standard().Write(fmt::format("{:<13}{:<28}{:>10}{:>12}  {:<8}{:<19}{}\n", "NAME", "MODEL",
+  Output::Standard().Write(fmt::format("{:<13}{:<28}{:>10}{:>12}  {:<6}{:<21}{}\n", "NAME", "MODEL",
                                        "WEIGHTS", "MEMORY", "FITS", "INPUTS", "CACHE"));
   for (const PublishedModel& model : models) {
     Output::Standard().Write(fmt::format(
-        "{:<13}{:<28}{:>10}{:>12}  {:<8}{:<19}{}\n", model.name, model.model,
+        "{:<13}{:<28}{:>10}{:>12}  {:<6}{:<21}{}\n", model.name, model.model,
         FormatBytes(model.weight_bytes), FormatBytes(model.resident_bytes),
         model.fits ? "yes" : "no", Joined(model.inputs) + " (" + Joined(model.other_inputs) + ")",
         model.cached ? "complete" : "-"));

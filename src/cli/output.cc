@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -65,7 +67,13 @@ void Progress::Show(double done, double total, std::string_view detail) {
   last_ms_ = now_ms;
   visible_ = true;
   const double percent = total > 0 ? 100.0 * done / total : 0;
-  fmt::print(stderr, "\r\x1b[K{} {:.0f}% {}", what_, percent, detail);
+  std::string line = fmt::format("{} {:.0f}% {}", what_, percent, detail);
+  // A line that the terminal breaks cannot be drawn over.
+  winsize window{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) {
+    line.resize(std::min<std::size_t>(line.size(), window.ws_col - 1u));
+  }
+  fmt::print(stderr, "\r\x1b[K{}", line);
   std::fflush(stderr);
 }
 

@@ -38,10 +38,10 @@ void Walk(FileSystem& files, const fs::path& folder, int depth,
 std::optional<std::string> RepositoryOf(const std::string& folder_name) {
   constexpr std::string_view kPrefix = "models--";
   if (!folder_name.starts_with(kPrefix)) return std::nullopt;
-  std::string repository = folder_name.substr(kPrefix.size());
-  const std::size_t separator = repository.find("--");
+  const std::string rest = folder_name.substr(kPrefix.size());
+  const std::size_t separator = rest.find("--");
   if (separator == std::string::npos) return std::nullopt;
-  repository.replace(separator, 2, "/");
+  const std::string repository = rest.substr(0, separator) + "/" + rest.substr(separator + 2);
   if (!ProblemOfRepository(repository).empty()) return std::nullopt;
   return repository;
 }
@@ -209,9 +209,10 @@ void Remove(FileSystem& files, const Removal& removal) {
     for (const fs::path& path : removal.folders) files.Remove(path);
     return;
   }
-  for (const char* part : {"refs", "snapshots", "", nullptr}) {
-    if (part == nullptr) break;
-    const fs::path folder = *part == '\0' ? removal.folder : removal.folder / part;
+  // What makes a model look whole goes first.
+  for (const fs::path& folder :
+       {removal.folder / "refs", removal.folder / "snapshots", removal.folder}) {
+    if (files.Status(folder, false).kind != Kind::kFolder) continue;
     Walk(
         files, folder, 0, [&](const fs::path& path, const FileStatus&) { files.Remove(path); },
         [&](const fs::path& path) { files.Remove(path); });

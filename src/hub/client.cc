@@ -95,9 +95,11 @@ Client::Client(const Settings& settings, Transport& transport, Clock& clock, Can
   home_ = *home;
 }
 
-Answer Client::Exchange(const HttpRequest& request) const { return Try(request, true); }
+Answer Client::Exchange(const HttpRequest& request) const {
+  return Try(request, Follow::kEverywhere);
+}
 
-Answer Client::Try(const HttpRequest& request, bool follow) const {
+Answer Client::Try(const HttpRequest& request, Follow follow) const {
   std::optional<Url> url = Url::Parse(request.url);
   if (!url) {
     throw Error(ErrorKind::kInternal, JsonExcerpt(Json(request.url)) + " is no address");
@@ -113,7 +115,7 @@ Answer Client::Try(const HttpRequest& request, bool follow) const {
     bool redirect = false;
     std::uint64_t wasted = 0;
     sent.on_head = [&](const HttpResponse& response) {
-      redirect = follow && IsRedirect(response);
+      redirect = IsRedirect(response);
       return redirect || !request.on_head || request.on_head(response);
     };
     sent.on_body = [&](std::span<const std::byte> bytes) {
@@ -122,13 +124,16 @@ Answer Client::Try(const HttpRequest& request, bool follow) const {
       return wasted <= kMostWasteBytes;
     };
     HttpResponse response = transport_.Send(sent);
-    if (!follow || !IsRedirect(response)) return {std::move(response), *url};
+    if (!IsRedirect(response)) return {std::move(response), *url};
     const std::string location = *response.Header("location");
     std::optional<Url> next = url->Resolve(location);
     const std::string here = url->ForMessages();
     if (!next) {
       throw Error(ErrorKind::kCorrupt, here + ": redirects to " + JsonExcerpt(Json(location)) +
                                            "; only http and https addresses are followed");
+    }
+    if (follow == Follow::kWithinTheHub && !next->SameOrigin(home_)) {
+      return {std::move(response), *url};
     }
     if (url->scheme() == "https" && next->scheme() == "http") {
       throw Error(ErrorKind::kCorrupt, here + ": redirects from https to " + next->ForMessages() +
@@ -143,7 +148,7 @@ Answer Client::Try(const HttpRequest& request, bool follow) const {
   }
 }
 
-Answer Client::WithRetries(HttpRequest request, bool follow,
+Answer Client::WithRetries(const HttpRequest& request, Follow follow,
                            const std::function<void()>& restart) const {
   RetryPlan plan(clock_, kTries);
   for (;;) {
@@ -186,14 +191,14 @@ Answer Client::Get(const std::string& url, std::uint64_t max_bytes, std::string*
     body->append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return true;
   };
-  return WithRetries(request, true, [&] { body->clear(); });
+  return WithRetries(request, Follow::kEverywhere, [&] { body->clear(); });
 }
 
 Answer Client::Head(const std::string& url) const {
   HttpRequest request;
   request.method = "HEAD";
   request.url = url;
-  return WithRetries(request, false, [] {});
+  return WithRetries(request, Follow::kWithinTheHub, [] {});
 }
 
 bool Client::WorthRetrying(int status) {

@@ -59,7 +59,8 @@ class Client {
   // GET with retries, its body whole in memory, at most `max_bytes` (else Error(kCorrupt)). Answers
   // other than 200 come back too, but those that stay worth a retry: they throw.
   Answer Get(const std::string& url, std::uint64_t max_bytes, std::string* body) const;
-  // HEAD with retries. The answer may be a redirect's: its headers speak of the file.
+  // HEAD with retries. Redirects are followed within the hub alone: the headers of one that leads
+  // elsewhere speak of the file.
   Answer Head(const std::string& url) const;
 
   static bool WorthRetrying(int status);
@@ -77,8 +78,10 @@ class Client {
                             const std::string& repository, const std::string& what) const;
 
  private:
-  Answer Try(const HttpRequest& request, bool follow) const;
-  Answer WithRetries(HttpRequest request, bool follow, const std::function<void()>& restart) const;
+  enum class Follow { kEverywhere, kWithinTheHub };
+  Answer Try(const HttpRequest& request, Follow follow) const;
+  Answer WithRetries(const HttpRequest& request, Follow follow,
+                     const std::function<void()>& restart) const;
 
   const Settings settings_;
   Transport& transport_;

@@ -163,41 +163,42 @@ class Transfer {
   // Until the piece is there, or everybody stops.
   void FetchPiece(Range piece) {
     while (piece.begin < piece.end && !stop_) {
-      const std::uint64_t before = piece.begin;
-      std::optional<double> asked_s;
-      std::string reason;
+      if (whole_) piece.begin = 0;
+      // A server without ranges begins anew each time: that alone is no progress.
+      const auto reached = [&] { return whole_ ? partial_.have() : piece.begin; };
+      const std::uint64_t before = reached();
       try {
-        Answer answer = TryPiece(&piece);
-        if (piece.begin == piece.end || stop_) return;
-        asked_s = client_.RetryAfter(answer.response);
-        Refuse(answer, piece.begin - before, asked_s, &reason);
+        const Answer answer = TryPiece(&piece);
+        if (stop_) return;
+        if (piece.begin == piece.end) {
+          const std::lock_guard lock(mutex_);
+          plan_.Progress(reached() - before);
+          return;
+        }
+        Refuse(answer);
       } catch (const TransportError& error) {
-        reason = error.what();
-        Wait(piece.begin - before, std::nullopt, reason,
+        Wait(reached() - before, std::nullopt, error.what(),
              [&](int tries) { client_.GiveUp(error, FileText(), tries); });
       } catch (const WrongAnswer& wrong) {
-        Wait(piece.begin - before, std::nullopt, wrong.what, [&](int tries) {
+        Wait(reached() - before, std::nullopt, wrong.what, [&](int tries) {
           throw Error(ErrorKind::kCorrupt, FileText() + ": " + wrong.what + " (" +
                                                std::to_string(tries) +
                                                " tries). The hub or something on the way is "
                                                "broken; try again later: what has come is kept");
         });
       }
-      if (whole_) piece.begin = 0;
     }
   }
 
   // An answer that is no content: waits where another try may help, else throws.
-  void Refuse(const Answer& answer, std::uint64_t got, std::optional<double> asked_s,
-              std::string* reason) {
+  void Refuse(const Answer& answer) {
     const int status = answer.response.status;
     const std::string place = answer.url.ForMessages();
     const bool redirected = ForgetAddress(answer.url);
     if (Client::WorthRetrying(status) || (redirected && status >= 400)) {
       // What a redirect led to may have been a signed address that is too old now: the hub gives a
       // new one.
-      *reason = "the server answers " + StatusText(status);
-      Wait(got, asked_s, *reason,
+      Wait(0, client_.RetryAfter(answer.response), "the server answers " + StatusText(status),
            [&](int tries) { client_.GiveUp(answer.response, place, tries); });
       return;
     }

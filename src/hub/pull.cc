@@ -41,11 +41,21 @@ class Puller {
       if (options_.confirm && !options_.confirm(plan)) throw Cancelled();
       FetchMissing(wanted, &plan);
     }
-    folder_.WriteReference(reference_.revision, listing_.commit);
+    Remember(plan);
     return {reference_, listing_.commit, plan.folder, plan.files.size(), plan.bytes, fetched_};
   }
 
  private:
+  // In a cache that may only be read, a model that is whole stays usable.
+  void Remember(const PullPlan& plan) const {
+    try {
+      folder_.WriteReference(reference_.revision, listing_.commit);
+    } catch (const Error& error) {
+      if (plan.missing_files > 0) throw;
+      client_.Tell(std::string(error.what()) + "; the model is whole all the same");
+    }
+  }
+
   std::string Place(const std::string& file) const { return reference_.repository + "/" + file; }
 
   // Which files a model needs, in the order of fetching: small ones first, so that a snapshot with

@@ -142,7 +142,10 @@ Settings ReadSettings(const Environment& environment, FileSystem& files) {
   while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
   if (!Url::Parse(settings.endpoint)) {
     throw Error(ErrorKind::kInvalidArgument,
-                "HF_ENDPOINT is " + JsonExcerpt(Json(settings.endpoint)) +
+                "HF_ENDPOINT is " +
+                    (settings.endpoint.find('@') == std::string::npos
+                         ? JsonExcerpt(Json(settings.endpoint))
+                         : std::string("an address with a user or an @ in it")) +
                     "; expected the address of a hub, such as https://huggingface.co");
   }
 
