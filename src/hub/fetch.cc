@@ -67,8 +67,7 @@ class Transfer {
         file_(file),
         repository_(repository),
         url_(url),
-        options_(options),
-        plan_(client.clock(), kTries) {}
+        options_(options) {}
 
   void Run(const std::function<void(const FetchProgress&)>& on_progress) {
     while (!partial_.ranges().Covers(file_.bytes)) {
@@ -162,6 +161,8 @@ class Transfer {
 
   // Until the piece is there, or everybody stops.
   void FetchPiece(Range piece) {
+    // Of its own: four connections that break at once have failed once, not four times.
+    RetryPlan plan(client_.clock(), kTries);
     while (piece.begin < piece.end && !stop_) {
       if (whole_) piece.begin = 0;
       // A server without ranges begins anew each time: that alone is no progress.
@@ -170,17 +171,15 @@ class Transfer {
       try {
         const Answer answer = TryPiece(&piece);
         if (stop_) return;
-        if (piece.begin == piece.end) {
-          const std::lock_guard lock(mutex_);
-          plan_.Progress(reached() - before);
-          return;
-        }
-        Refuse(answer);
+        if (piece.begin == piece.end) return;
+        Refuse(answer, &plan);
       } catch (const TransportError& error) {
-        Wait(reached() - before, std::nullopt, error.what(),
+        plan.Progress(reached() - before);
+        Wait(&plan, std::nullopt, error.what(),
              [&](int tries) { client_.GiveUp(error, FileText(), tries); });
       } catch (const WrongAnswer& wrong) {
-        Wait(reached() - before, std::nullopt, wrong.what, [&](int tries) {
+        plan.Progress(reached() - before);
+        Wait(&plan, std::nullopt, wrong.what, [&](int tries) {
           throw Error(ErrorKind::kCorrupt, FileText() + ": " + wrong.what + " (" +
                                                std::to_string(tries) +
                                                " tries). The hub or something on the way is "
@@ -191,14 +190,14 @@ class Transfer {
   }
 
   // An answer that is no content: waits where another try may help, else throws.
-  void Refuse(const Answer& answer) {
+  void Refuse(const Answer& answer, RetryPlan* plan) {
     const int status = answer.response.status;
     const std::string place = answer.url.ForMessages();
     const bool redirected = ForgetAddress(answer.url);
     if (Client::WorthRetrying(status) || (redirected && status >= 400)) {
       // What a redirect led to may have been a signed address that is too old now: the hub gives a
       // new one.
-      Wait(0, client_.RetryAfter(answer.response), "the server answers " + StatusText(status),
+      Wait(plan, client_.RetryAfter(answer.response), "the server answers " + StatusText(status),
            [&](int tries) { client_.GiveUp(answer.response, place, tries); });
       return;
     }
@@ -213,21 +212,15 @@ class Transfer {
   }
 
   template <typename GiveUp>
-  void Wait(std::uint64_t got, std::optional<double> asked_s, const std::string& reason,
+  void Wait(RetryPlan* plan, std::optional<double> asked_s, const std::string& reason,
             const GiveUp& give_up) {
-    std::optional<double> wait;
-    int tries = 0;
+    const std::optional<double> wait = plan->Next(asked_s);
+    if (!wait) give_up(plan->failures());
     {
       const std::lock_guard lock(mutex_);
-      plan_.Progress(got);
-      wait = plan_.Next(asked_s);
-      tries = plan_.failures();
-      if (wait) {
-        notices_.push_back(file_.name + ": " + reason + "; going on in " +
-                           std::to_string(static_cast<int>(*wait + 0.999)) + " s");
-      }
+      notices_.push_back(file_.name + ": " + reason + "; going on in " +
+                         std::to_string(static_cast<int>(*wait + 0.999)) + " s");
     }
-    if (!wait) give_up(tries);
     try {
       client_.clock().Sleep(*wait, [this] { return stop_.load(); });
     } catch (const Cancelled&) {  // by us: the first error counts
@@ -250,12 +243,11 @@ class Transfer {
       return content;
     };
     request.on_body = [&](std::span<const std::byte> bytes) {
-      if (bytes.size() > piece->end - piece->begin) {
-        throw WrongAnswer{"more bytes came than the file has"};
-      }
+      // What comes beyond the piece is nobody's: the hash tells whether the file is right.
+      bytes = bytes.first(std::min<std::uint64_t>(bytes.size(), piece->end - piece->begin));
       partial_.Write(piece->begin, bytes);
       piece->begin += bytes.size();
-      return true;
+      return piece->begin < piece->end;
     };
     request.cancelled = [this] { return stop_.load(); };
     Answer answer;
@@ -348,7 +340,6 @@ class Transfer {
   std::exception_ptr error_;
   std::vector<std::string> notices_;
   std::string address_;
-  RetryPlan plan_;
 };
 
 }  // namespace
