@@ -36,7 +36,7 @@ struct PullStatus {
 
 struct PullSettings {
   bool offline = false;  // also where HF_HUB_OFFLINE is set
-  int connections = 4;   // at once
+  int connections = 0;   // at once; 0: CULET_HUB_CONNECTIONS, else 4
   // Asked once, where something is to be fetched; false stops. Not set: yes.
   std::function<bool(const PullPreview&)> confirm;
   std::function<void(const PullStatus&)> on_status;   // about ten times a second

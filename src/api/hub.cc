@@ -82,7 +82,9 @@ hub::PullOptions ToHub(const PullSettings& settings, const hub::Settings& enviro
   }
   options.notice = settings.on_notice;
   options.cancelled = settings.cancelled;
-  options.fetch.connections = std::clamp(settings.connections, 1, 32);
+  options.fetch.connections =
+      settings.connections > 0 ? std::min(settings.connections, 32) : environment.connections;
+  options.fetch.piece_bytes = environment.piece_bytes;
   return options;
 }
 

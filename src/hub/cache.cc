@@ -39,7 +39,10 @@ fs::path CacheFolder::Reference(const std::string& revision) const {
 std::optional<std::string> CacheFolder::Commit(const std::string& revision) const {
   if (IsCommit(revision)) return revision;
   const fs::path path = Reference(revision);
-  if (files_.Status(path, true).kind != FileStatus::Kind::kFile) return std::nullopt;
+  const FileStatus status = files_.Status(path, true);
+  if (status.kind != FileStatus::Kind::kFile || status.bytes > kMaxReferenceBytes) {
+    return std::nullopt;
+  }
   std::string commit = files_.ReadFile(path, kMaxReferenceBytes);
   while (!commit.empty() && (commit.back() == '\n' || commit.back() == ' ')) commit.pop_back();
   if (!IsCommit(commit)) return std::nullopt;
@@ -51,6 +54,15 @@ void CacheFolder::WriteReference(const std::string& revision, const std::string&
   const fs::path path = Reference(revision);
   files_.CreateFolders(path.parent_path());
   files_.WriteFileAtomically(path, commit);
+}
+
+bool CacheFolder::IsInSnapshot(const std::string& commit, const std::string& name,
+                               const std::string& hash) const {
+  const fs::path place = Snapshot(commit) / name;
+  const FileStatus now = files_.Status(place, false);
+  if (now.kind != FileStatus::Kind::kLink) return now.kind == FileStatus::Kind::kFile;
+  const fs::path target = (place.parent_path() / files_.ReadLink(place)).lexically_normal();
+  return target == Blob(hash).lexically_normal() && files_.Exists(place);
 }
 
 void CacheFolder::AddToSnapshot(const std::string& commit, const std::string& name,

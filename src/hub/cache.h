@@ -42,6 +42,9 @@ class CacheFolder {
   // Remembers it; nothing is written where it says so already or the revision is the commit.
   void WriteReference(const std::string& revision, const std::string& commit) const;
 
+  // Whether snapshots/COMMIT/NAME is a link to that blob, or a file of its own.
+  bool IsInSnapshot(const std::string& commit, const std::string& name,
+                    const std::string& hash) const;
   // Makes snapshots/COMMIT/NAME stand for the blob. `no_links`: the blob itself is moved there.
   void AddToSnapshot(const std::string& commit, const std::string& name, const std::string& hash,
                      bool no_links) const;

@@ -187,7 +187,8 @@ Removal PlanRemoval(FileSystem& files, const fs::path& cache, const ModelReferen
     for (const auto& [path, status] : Holders(files, folder.Snapshot(other))) used.insert(path);
   }
   // References first, then links, then blobs: whatever a cut leaves is not taken for whole.
-  for (const std::string& name : References(files, folder)[commit]) {
+  std::map<std::string, std::vector<std::string>> references = References(files, folder);
+  for (const std::string& name : references[commit]) {
     removal.paths.push_back(folder.Reference(name));
   }
   Walk(

@@ -16,7 +16,6 @@ constexpr int kMaxRedirects = 10;
 constexpr int kTries = 5;
 // No network at all is seen at once: a host that is not found or does not answer is asked twice.
 constexpr int kConnectTries = 2;
-constexpr double kFirstWaitS = 0.5;
 constexpr double kMostWaitS = 30;
 constexpr double kMostAskedS = 300;
 constexpr std::uint64_t kMostWasteBytes = 64 << 10;  // of a redirect's body, to keep the connection
@@ -75,7 +74,7 @@ std::optional<double> RetryPlan::Next(std::optional<double> asked_s) {
     if (*asked_s > kMostAskedS) return std::nullopt;
     return *asked_s;
   }
-  const double wait = std::min(kMostWaitS, kFirstWaitS * std::pow(2.0, in_a_row_ - 1));
+  const double wait = std::min(kMostWaitS, first_wait_s_ * std::pow(2.0, in_a_row_ - 1));
   return wait * (0.5 + 0.5 * clock_.Random());
 }
 
@@ -150,7 +149,7 @@ Answer Client::Try(const HttpRequest& request, Follow follow) const {
 
 Answer Client::WithRetries(const HttpRequest& request, Follow follow,
                            const std::function<void()>& restart) const {
-  RetryPlan plan(clock_, kTries);
+  RetryPlan plan(clock_, kTries, settings_.first_wait_s);
   for (;;) {
     restart();
     std::optional<double> wait;
@@ -233,8 +232,8 @@ void Client::GiveUp(const TransportError& error, const std::string& place, int t
           "HF_ENDPOINT";
       break;
     case Kind::kConnect:
-      hint = "Nobody answers there: is the network up, and HF_ENDPOINT (" + settings_.endpoint +
-             ") right?";
+      hint = "Nobody answers there: is the network up, HF_ENDPOINT (" + settings_.endpoint +
+             ") right, and the proxy, if one is set (https_proxy, http_proxy)?";
       break;
     case Kind::kSecure:
       hint =
@@ -279,6 +278,15 @@ void Client::Refused(const HttpResponse& response, const std::string& place,
   }
   if (code == "EntryNotFound") {
     throw Error(ErrorKind::kNotFound, what + ": no such file" + status);
+  }
+  if (response.status == 407) {
+    throw Error(ErrorKind::kIo, what + ": the proxy wants a name and a password" + status +
+                                    ". Give them as http://NAME:PASSWORD@HOST:PORT in the variable "
+                                    "that names the proxy (https_proxy, http_proxy)");
+  }
+  if (response.status >= 300 && response.status <= 399) {
+    throw Error(ErrorKind::kIo, what + ": a redirect that leads nowhere" + status +
+                                    ". Is HF_ENDPOINT the address of a hub?");
   }
   if (code == "GatedRepo" || (response.status == 403 && code.empty())) {
     throw Error(ErrorKind::kIo,

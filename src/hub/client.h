@@ -16,13 +16,14 @@ namespace culet::hub {
 // Called with one line for the user: "the server answers 503; next try in 2 s".
 using Notice = std::function<void(const std::string&)>;
 
-// Waits between tries: half a second, doubled each time without progress up to 30 s, with jitter;
+// Waits between tries: `first_wait_s`, doubled each time without progress up to 30 s, with jitter;
 // as long as the server asks for where it does (Retry-After), if that is five minutes at most.
 // Bounded: `tries` in a row without progress, and with progress no more than twenty and one for
 // each MiB that came.
 class RetryPlan {
  public:
-  RetryPlan(Clock& clock, int tries) : clock_(clock), tries_(tries) {}
+  RetryPlan(Clock& clock, int tries, double first_wait_s = 0.5)
+      : clock_(clock), tries_(tries), first_wait_s_(first_wait_s) {}
   void Progress(std::uint64_t bytes);
   // The seconds to wait; nothing where it is time to give up. `asked_s`: what the server asks for.
   std::optional<double> Next(std::optional<double> asked_s);
@@ -31,6 +32,7 @@ class RetryPlan {
  private:
   Clock& clock_;
   const int tries_;
+  const double first_wait_s_;
   int failures_ = 0;
   int in_a_row_ = 0;
   std::uint64_t received_ = 0;

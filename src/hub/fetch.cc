@@ -162,7 +162,7 @@ class Transfer {
   // Until the piece is there, or everybody stops.
   void FetchPiece(Range piece) {
     // Of its own: four connections that break at once have failed once, not four times.
-    RetryPlan plan(client_.clock(), kTries);
+    RetryPlan plan(client_.clock(), kTries, client_.settings().first_wait_s);
     while (piece.begin < piece.end && !stop_) {
       if (whole_) piece.begin = 0;
       // A server without ranges begins anew each time: that alone is no progress.

@@ -150,7 +150,8 @@ class Puller {
     for (const RemoteFile& file : wanted) {
       PlannedFile planned{file, IsThere(file), 0};
       plan.bytes += file.bytes;
-      const bool linked = planned.there && world_.files.Exists(plan.folder / file.name);
+      const bool linked =
+          planned.there && folder_.IsInSnapshot(listing_.commit, file.name, file.hash);
       if (!linked) ++plan.missing_files;
       if (!planned.there) {
         planned.begun = PartialFile::BytesThere(world_.files, folder_.Blob(file.hash), file.bytes);

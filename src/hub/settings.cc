@@ -117,6 +117,22 @@ double Seconds(const Environment& environment, const char* name, double otherwis
   return seconds == 0 ? otherwise : seconds;
 }
 
+// A number from `least` to `most`.
+double Number(const Environment& environment, const char* name, double least, double most,
+              double otherwise) {
+  const auto value = environment(name);
+  if (!value || value->empty()) return otherwise;
+  double number = 0;
+  const char* end = value->data() + value->size();
+  const auto parsed = std::from_chars(value->data(), end, number);
+  if (parsed.ec != std::errc() || parsed.ptr != end || !(number >= least && number <= most)) {
+    throw Error(ErrorKind::kInvalidArgument,
+                std::string(name) + " is " + JsonExcerpt(Json(*value)) +
+                    "; expected a number from " + Json(least).dump() + " to " + Json(most).dump());
+  }
+  return number;
+}
+
 }  // namespace
 
 std::optional<std::string> ProcessEnvironment(const std::string& name) {
@@ -159,6 +175,12 @@ Settings ReadSettings(const Environment& environment, FileSystem& files) {
   settings.no_links = IsTrue(environment("HF_HUB_DISABLE_SYMLINKS"));
   settings.metadata_timeout_s = Seconds(environment, "HF_HUB_ETAG_TIMEOUT", 10);
   settings.download_timeout_s = Seconds(environment, "HF_HUB_DOWNLOAD_TIMEOUT", 10);
+  settings.connections =
+      static_cast<int>(Number(environment, "CULET_HUB_CONNECTIONS", 1, 32, settings.connections));
+  settings.piece_bytes = static_cast<std::uint64_t>(
+      Number(environment, "CULET_HUB_PIECE_BYTES", 4096, 1 << 30, 32 << 20));
+  settings.first_wait_s =
+      Number(environment, "CULET_HUB_RETRY_SECONDS", 0, 60, settings.first_wait_s);
   ReadToken(environment, files, &settings);
   return settings;
 }

@@ -2,6 +2,7 @@
 // that huggingface_hub, the hub's own client, reads, with the same meaning and order.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -23,6 +24,10 @@ struct Settings {
   double metadata_timeout_s = 10;    // HF_HUB_ETAG_TIMEOUT: to connect
   double download_timeout_s = 10;    // HF_HUB_DOWNLOAD_TIMEOUT: without a byte
   std::filesystem::path ca_file;     // SSL_CERT_FILE; empty: the system's
+  // culet's own.
+  int connections = 4;                   // CULET_HUB_CONNECTIONS: at once, for one file
+  std::uint64_t piece_bytes = 32 << 20;  // CULET_HUB_PIECE_BYTES: that one request asks for
+  double first_wait_s = 0.5;             // CULET_HUB_RETRY_SECONDS: before the second try
 };
 
 // The value of a variable of the environment.
