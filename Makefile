@@ -9,6 +9,9 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE_FLAGS ?=
 # Tests to run: CTEST_FLAGS='-R text'.
 CTEST_FLAGS ?=
+# How many pulls `make test-faults` does, and the seed of the first.
+RUNS ?= 500
+SEED ?= 1
 # What `make demo` asks the model.
 PROMPT ?= What is 27 + 45?
 export PROMPT
@@ -68,6 +71,13 @@ test-tsan: python  ## What uses threads, under the thread sanitizer
 .PHONY: test-reference
 test-reference: build python  ## Makes the goldens anew with transformers and torch, compares them, runs larger comparisons
 	@tools/test_reference.sh
+
+.PHONY: test-faults
+test-faults: python  ## Pulls under random faults from a hub of our own: RUNS=500 of them, from SEED=1
+	@$(call configure,release,-DCULET_TESTS=ON)
+	@$(call compile,release) --target culet
+	@CULET_FAULT_RUNS=$(RUNS) CULET_FAULT_SEED=$(SEED) CULET_PROGRAM=build/release/culet \
+	  .venv/bin/python tests/hub/test_faults.py
 
 .PHONY: test-mutants
 test-mutants: python  ## Builds wrong variants of the engine and shows that the suite catches each

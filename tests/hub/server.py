@@ -369,7 +369,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def send(self, hub: Hub, request: Request, answer: Answer):
         request.status = answer.status
-        self.close_connection = answer.close or answer.cut_after is not None
+        self.close_connection |= answer.close or answer.cut_after is not None
         if answer.raw is not None:
             self.close_connection = True
             for piece in answer.raw:
