@@ -42,9 +42,16 @@ OrderedJson JsonOf(const hub::ScannedModel& model) {
                          {"missing", revision.missing},
                          {"last_used", revision.last_used_s}});
   }
-  return {{"model", model.repository},      {"path", model.folder.string()},
-          {"bytes", model.bytes},           {"partial_bytes", model.partial_bytes},
-          {"last_used", model.last_used_s}, {"revisions", revisions}};
+  const bool complete =
+      std::any_of(model.revisions.begin(), model.revisions.end(),
+                  [](const hub::ScannedRevision& revision) { return revision.missing.empty(); });
+  return {{"model", model.repository},
+          {"path", model.folder.string()},
+          {"complete", complete},
+          {"bytes", model.bytes},
+          {"partial_bytes", model.partial_bytes},
+          {"last_used", model.last_used_s},
+          {"revisions", revisions}};
 }
 
 std::string StateOf(const std::vector<std::string>& missing) {

@@ -16,6 +16,7 @@ namespace {
 
 struct PullCommandOptions {
   std::string model;
+  std::int64_t connections = 0;
   bool offline = false;
   bool json = false;
 };
@@ -27,7 +28,12 @@ int Run(const PullCommandOptions& options) {
         "MODEL is missing: a short name (e2b) or owner/name. `culet list --available` shows "
         "names");
   }
-  const PulledModel pulled = PullShown(options.model, options.offline, false);
+  if (options.connections < 0 || options.connections > 32) {
+    throw Error(ErrorKind::kInvalidArgument,
+                fmt::format("--connections is {}; it must be 0 to 32", options.connections));
+  }
+  const PulledModel pulled =
+      PullShown(options.model, options.offline, false, static_cast<int>(options.connections));
   if (options.json) {
     JsonObject object;
     object.Add("model", pulled.model);
@@ -54,6 +60,8 @@ Command AddPull(CLI::App& app) {
                     "  culet pull e2b\n"
                     "  culet pull google/gemma-4-E4B-it@main\n");
   AddText(*command, "MODEL", &options->model, "", "A short name (e2b) or owner/name[@revision]");
+  AddNumber(*command, "--connections", &options->connections, "How many at once for a large file",
+            "N", "4");
   AddFlag(*command, "--offline", &options->offline, "Only look whether the cache has it");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   return {command, [options] { return Run(*options); }};

@@ -119,12 +119,13 @@ bool AskYesNo(const std::string& question, bool otherwise) {
   }
 }
 
-PulledModel PullShown(const std::string& name, bool offline, bool ask) {
+PulledModel PullShown(const std::string& name, bool offline, bool ask, int connections) {
   const InterruptGuard interrupt;
   PullDisplay display;
   bool refused = false;
   PullSettings settings;
   settings.offline = offline;
+  settings.connections = connections;
   settings.on_status = [&](const PullStatus& status) { display.Show(status); };
   settings.on_notice = [&](const std::string& line) { display.Tell(line); };
   settings.cancelled = [] { return InterruptGuard::Pending(); };

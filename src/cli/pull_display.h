@@ -10,7 +10,7 @@ namespace culet::cli {
 // Pulls with progress on standard error: one line drawn over and over on a terminal, in a pipe one
 // line a file. `ask`: where a person sits at the terminal, the question comes first. Throws
 // Interrupted where that said no, or for Ctrl-C.
-PulledModel PullShown(const std::string& name, bool offline, bool ask);
+PulledModel PullShown(const std::string& name, bool offline, bool ask, int connections = 0);
 
 // The folder of the cache, for messages.
 std::string CacheFolderText();

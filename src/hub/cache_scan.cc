@@ -187,9 +187,9 @@ Removal PlanRemoval(FileSystem& files, const fs::path& cache, const ModelReferen
     for (const auto& [path, status] : Holders(files, folder.Snapshot(other))) used.insert(path);
   }
   // References first, then links, then blobs: whatever a cut leaves is not taken for whole.
-  std::map<std::string, std::vector<std::string>> references = References(files, folder);
-  for (const std::string& name : references[commit]) {
-    removal.paths.push_back(folder.Reference(name));
+  const auto references = References(files, folder);
+  if (const auto found = references.find(commit); found != references.end()) {
+    for (const std::string& name : found->second) removal.paths.push_back(folder.Reference(name));
   }
   Walk(
       files, folder.Snapshot(commit), 0,

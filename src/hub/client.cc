@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -16,6 +17,7 @@ constexpr int kMaxRedirects = 10;
 constexpr int kTries = 5;
 // No network at all is seen at once: a host that is not found or does not answer is asked twice.
 constexpr int kConnectTries = 2;
+constexpr double kSoonS = 0.1;
 constexpr double kMostWaitS = 30;
 constexpr double kMostAskedS = 300;
 constexpr std::uint64_t kMostWasteBytes = 64 << 10;  // of a redirect's body, to keep the connection
@@ -63,6 +65,7 @@ void RetryPlan::Progress(std::uint64_t bytes) {
   if (bytes == 0) return;
   received_ += bytes;
   in_a_row_ = 0;
+  gave_ = true;
 }
 
 std::optional<double> RetryPlan::Next(std::optional<double> asked_s) {
@@ -74,7 +77,11 @@ std::optional<double> RetryPlan::Next(std::optional<double> asked_s) {
     if (*asked_s > kMostAskedS) return std::nullopt;
     return *asked_s;
   }
-  const double wait = std::min(kMostWaitS, first_wait_s_ * std::pow(2.0, in_a_row_ - 1));
+  // A line that broke while it gave something is taken up again soon.
+  const bool gave = std::exchange(gave_, false);
+  const double wait =
+      gave ? std::min(kSoonS, first_wait_s_)
+           : std::min(kMostWaitS, first_wait_s_ * std::pow(2.0, in_a_row_ - 1));
   return wait * (0.5 + 0.5 * clock_.Random());
 }
 
@@ -232,8 +239,11 @@ void Client::GiveUp(const TransportError& error, const std::string& place, int t
           "HF_ENDPOINT";
       break;
     case Kind::kConnect:
-      hint = "Nobody answers there: is the network up, HF_ENDPOINT (" + settings_.endpoint +
-             ") right, and the proxy, if one is set (https_proxy, http_proxy)?";
+      hint = "Nobody answers there: is the network up, and HF_ENDPOINT (" + settings_.endpoint +
+             ") right?" +
+             (settings_.proxy_variable.empty()
+                  ? ""
+                  : " Does the proxy that " + settings_.proxy_variable + " names run?");
       break;
     case Kind::kSecure:
       hint =

@@ -16,10 +16,10 @@ namespace culet::hub {
 // Called with one line for the user: "the server answers 503; next try in 2 s".
 using Notice = std::function<void(const std::string&)>;
 
-// Waits between tries: `first_wait_s`, doubled each time without progress up to 30 s, with jitter;
-// as long as the server asks for where it does (Retry-After), if that is five minutes at most.
-// Bounded: `tries` in a row without progress, and with progress no more than twenty and one for
-// each MiB that came.
+// Waits between tries: `first_wait_s`, doubled each time up to 30 s, with jitter; a tenth of a
+// second at most after progress; as long as the server asks for where it does (Retry-After), if that is
+// five minutes at most. Bounded: `tries` in a row without progress, and with progress no more than
+// twenty and one for each MiB that came.
 class RetryPlan {
  public:
   RetryPlan(Clock& clock, int tries, double first_wait_s = 0.5)
@@ -35,6 +35,7 @@ class RetryPlan {
   const double first_wait_s_;
   int failures_ = 0;
   int in_a_row_ = 0;
+  bool gave_ = false;  // since the last failure
   std::uint64_t received_ = 0;
 };
 

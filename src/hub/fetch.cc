@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kTries = 5;
 constexpr int kHashTries = 2;
+constexpr std::uint64_t kSmallPieceBytes = 1 << 20;
 constexpr double kClaimEveryS = 2;
 constexpr auto kLookEvery = std::chrono::milliseconds(100);
 
@@ -76,8 +77,7 @@ class Transfer {
         // A server without ranges gives everything from the start, each time.
         pieces_.push_back({0, file_.bytes});
       } else {
-        for (const auto& [begin, end] :
-             partial_.ranges().Missing(file_.bytes, options_.piece_bytes)) {
+        for (const auto& [begin, end] : partial_.ranges().Missing(file_.bytes, PieceBytes())) {
           pieces_.push_back({begin, end});
         }
       }
@@ -94,6 +94,11 @@ class Transfer {
   }
 
  private:
+  std::uint64_t PieceBytes() const {
+    const std::uint64_t share = file_.bytes / static_cast<std::uint64_t>(options_.connections) + 1;
+    return std::min(options_.piece_bytes, std::max(share, kSmallPieceBytes));
+  }
+
   void RunWorkers(const std::function<void(const FetchProgress&)>& on_progress) {
     const std::size_t count =
         std::min<std::size_t>(pieces_.size(), static_cast<std::size_t>(options_.connections));

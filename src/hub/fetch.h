@@ -15,6 +15,7 @@ namespace culet::hub {
 
 struct FetchOptions {
   int connections = 4;
+  // Of one request; smaller, down to 1 MiB, where a file would not give each connection one.
   std::uint64_t piece_bytes = 32 << 20;
 };
 

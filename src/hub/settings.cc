@@ -165,6 +165,16 @@ Settings ReadSettings(const Environment& environment, FileSystem& files) {
                     "; expected the address of a hub, such as https://huggingface.co");
   }
 
+  const bool secure = settings.endpoint.starts_with("https:");
+  for (const char* name :
+       {secure ? "https_proxy" : "http_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    if (!secure && name == std::string_view("HTTPS_PROXY")) continue;
+    const auto value = environment(name);
+    if (!value || value->empty()) continue;
+    settings.proxy_variable = name;
+    break;
+  }
+
   for (const char* name : {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}) {
     const auto value = environment(name);
     if (!value || value->empty()) continue;

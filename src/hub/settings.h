@@ -23,6 +23,7 @@ struct Settings {
   bool no_links = false;             // HF_HUB_DISABLE_SYMLINKS
   double metadata_timeout_s = 10;    // HF_HUB_ETAG_TIMEOUT: to connect
   double download_timeout_s = 10;    // HF_HUB_DOWNLOAD_TIMEOUT: without a byte
+  std::string proxy_variable;        // that libcurl will heed for the endpoint; for messages
   std::filesystem::path ca_file;     // SSL_CERT_FILE; empty: the system's
   // culet's own.
   int connections = 4;                   // CULET_HUB_CONNECTIONS: at once, for one file
