@@ -79,9 +79,8 @@ std::optional<double> RetryPlan::Next(std::optional<double> asked_s) {
   }
   // A line that broke while it gave something is taken up again soon.
   const bool gave = std::exchange(gave_, false);
-  const double wait =
-      gave ? std::min(kSoonS, first_wait_s_)
-           : std::min(kMostWaitS, first_wait_s_ * std::pow(2.0, in_a_row_ - 1));
+  const double wait = gave ? std::min(kSoonS, first_wait_s_)
+                           : std::min(kMostWaitS, first_wait_s_ * std::pow(2.0, in_a_row_ - 1));
   return wait * (0.5 + 0.5 * clock_.Random());
 }
 

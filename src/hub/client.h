@@ -17,9 +17,9 @@ namespace culet::hub {
 using Notice = std::function<void(const std::string&)>;
 
 // Waits between tries: `first_wait_s`, doubled each time up to 30 s, with jitter; a tenth of a
-// second at most after progress; as long as the server asks for where it does (Retry-After), if that is
-// five minutes at most. Bounded: `tries` in a row without progress, and with progress no more than
-// twenty and one for each MiB that came.
+// second at most after progress; as long as the server asks for where it does (Retry-After), if
+// that is five minutes at most. Bounded: `tries` in a row without progress, and with progress no
+// more than twenty and one for each MiB that came.
 class RetryPlan {
  public:
   RetryPlan(Clock& clock, int tries, double first_wait_s = 0.5)
