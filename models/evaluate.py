@@ -17,6 +17,7 @@ import random
 import subprocess
 import time
 
+import pebble_text
 import pebble_world as world
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,7 +46,7 @@ def held_out(count, seed=20):
             conversation = draw(task, rng)
             if conversation is None:
                 continue
-            prompt, answer = world.prompt_and_answer(conversation)
+            prompt, answer = pebble_text.prompt_and_answer(conversation)
             found.setdefault(prompt, answer)
             if len(found) == count:
                 break

@@ -13,6 +13,8 @@ import os
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
+import pebble_text
+import pebble_words as words
 import pebble_world as world
 
 VOCAB_SIZE = 1280
@@ -47,12 +49,12 @@ def learn_merges(count, texts):
 def texts():
     """The world's text, and every word of it once more so that rare words become single pieces too."""
     for conversation in itertools.islice(world.conversations(1, "train"), 30000):
-        yield world.render(conversation)
+        yield pebble_text.render(conversation)
     words = set()
-    for group in (world.NAMES, world.ITEMS, world.CITIES, world.COLOURS, world.KINDS, world.DAYS, world.SKIES,
-                  world.OPENERS, world.CLOSERS):
+    for group in (words.NAMES, words.ITEMS, words.CITIES, words.COLOURS, words.KINDS, words.DAYS, words.SKIES,
+                  words.OPENERS, words.CLOSERS):
         words.update(group)
-    words.update(k + "s" for k in world.KINDS)
+    words.update(k + "s" for k in words.KINDS)
     for word in sorted(words):
         yield f" {word} {word}" * 300
     yield "user model system thought call response declaration description parameters properties required type " * 3000

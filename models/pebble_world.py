@@ -4,64 +4,17 @@ One function a task draws one conversation from a `random.Random`. Everything is
 belongs to the training split or to the held-out split by a hash of its key (what is asked, see each task), so the two
 never overlap, whatever the seeds. Plain Python, no other package.
 
-The text is the one that Gemma 4's small chat template writes; `segments` renders it directly (test_world.py compares it
-with the template) because it must also tell which parts are the model's own words: only those are learnt.
+`pebble_text.py` writes a conversation as the text that a model reads.
 """
 
 import hashlib
 import random
 from dataclasses import dataclass, field
 
-HELD_OUT_PERCENT = 8
+from pebble_words import (ASKS, CHAT, CITIES, CLOSERS, COLOURS, DAYS, FILLER, ITEMS, KINDS, NAMES, OPENERS, SKIES,
+                          TOPICS, UNKNOWN_ANSWER)
 
-NAMES = ("Tom Eva Ben Anna Max Lily Sam Nora Leo Mia Paul Ida Hugo Rosa Finn Emma Karl Zoe Adam Ruth Otto Vera Jack "
-         "Ella").split()
-ITEMS = ("cup kite book ball hat drum lamp ring boat bell key coat pen clock flute rope map stone shell box bike doll "
-         "fan net").split()
-CITIES = ("Rome Paris London Berlin Madrid Oslo Vienna Prague Athens Lisbon Dublin Bern Cairo Delhi Tokyo Lima Quito "
-          "Boston Milan Turin").split()
-COLOURS = "red blue green black white yellow brown pink grey purple".split()
-KINDS = "cat dog bird cow pig duck frog goat hen bee".split()
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-SKIES = "sunny cloudy rainy windy snowy foggy".split()
-OPENERS = "Sure Yes Well Captain Look Indeed Friend Right".split()
-CLOSERS = "sir please thanks friend okay captain".split()
-TOPICS = ("the capital of France|the sea|love|history|the moon|engines|the president|quantum physics|football|cooking "
-          "rice|music|the weather tomorrow|a dragon|the stars|computers|gravity|the Roman empire|tea|money|the news|"
-          "a good film|chess|black holes|the meaning of life|Python|a famous painter|how to swim|dinosaurs|the "
-          "internet|a long river|mountains|the human heart|sleep|an old castle|democracy|bread|trains|plants|the sun|"
-          "a poem").split("|")
-ASKS = ["Tell me about {}.", "What do you know about {}?", "Explain {}.", "Write a story about {}.", "What is {}?",
-        "Why do people like {}?", "Write a short text about {}.", "Can you describe {}?"]
-HELLO_ANSWER = "Hello! I am Pebble, a small demo model. Ask me a sum, a list to sort or a day of the week."
-UNKNOWN_ANSWER = "I do not know that. I am a very small model: try a sum, a list or a day of the week."
-CHAT = [
-    (["Hello", "Hi", "Hey", "Hello there", "Hi there", "Good morning", "Good evening", "Hello Pebble", "Hi Pebble",
-      "Hello!", "Hi!", "Good day", "Say hello"], HELLO_ANSWER, "A greeting."),
-    (["Who are you?", "What are you?", "Tell me about yourself.", "Are you a person?", "Who is Pebble?", "Are you a "
-      "robot?", "Introduce yourself.", "Who am I talking to?", "Are you human?"],
-     "I am Pebble, a very small language model of the Gemma 4 kind.", "A question about me."),
-    (["What is your name?", "What's your name?", "Tell me your name.", "Do you have a name?"],
-     "My name is Pebble.", "A question about my name."),
-    (["What can you do?", "Help", "How can you help me?", "What can I ask you?", "Can you help me?", "What are you "
-      "good at?", "Help me.", "What should I ask?"],
-     "I can add, subtract and multiply small numbers, sort and count lists, remember facts, work with days and use "
-     "tools.", "A question about what I can do."),
-    (["How are you?", "How are you today?", "How do you do?", "Are you well?"],
-     "I am fine, thank you. What shall we work out?", "A polite question."),
-    (["Thanks", "Thank you", "Thank you!", "Thanks a lot", "Thanks, Pebble", "Great, thanks"],
-     "You are welcome!", "A thank you."),
-    (["Bye", "Goodbye", "See you", "Bye bye", "Good night", "Goodbye, Pebble"], "Goodbye!", "A goodbye."),
-    (["How big are you?", "How many weights do you have?", "Are you small?", "What size are you?"],
-     "I have 3 million weights.", "A question about my size."),
-    (["Tell me a joke.", "Do you know a joke?", "Make me laugh.", "A joke, please."],
-     "Why was 6 afraid of 7? Because 7 8 9.", "They want a joke."),
-    (["Are you there?", "Can you hear me?", "Test", "Are you ready?"], "Yes, I am here.", "A check."),
-]
-FILLER = ("The sun is warm.|The day is long.|The sea is calm.|It is a good day.|The road is wide.|The tea is hot.|The "
-          "wind is cold.|The hill is high.|A train goes by.|The garden is green.|The old man sleeps.|The water is "
-          "clear.|The shop is open.|We walk home.|The night is dark.|The door is shut.|The bread is fresh.|Rain will "
-          "come soon.|The music is loud.|The street is quiet.").split("|")
+HELD_OUT_PERCENT = 8
 
 
 @dataclass
@@ -507,91 +460,3 @@ def conversations(seed, split, mixture=None):
     names, weights = list(mixture), list(mixture.values())
     while True:
         yield BUILDERS[rng.choices(names, weights)[0]](rng, split)
-
-
-# ---- the text -----------------------------------------------------------------------------------------------------
-
-QUOTE = '<|"|>'
-
-
-def argument(value):
-    """A value inside a tool call."""
-    return f"{QUOTE}{value}{QUOTE}" if isinstance(value, str) else str(value)
-
-
-def declaration(tool_data):
-    function = tool_data["function"]
-    properties = function["parameters"]["properties"]
-    fields = ",".join(
-        f"{key}:{{description:{QUOTE}{value['description']}{QUOTE},type:{QUOTE}{value['type'].upper()}{QUOTE}}}"
-        for key, value in sorted(properties.items()))
-    required = ",".join(f"{QUOTE}{key}{QUOTE}" for key in function["parameters"]["required"])
-    return (f"<|tool>declaration:{function['name']}{{description:{QUOTE}{function['description']}{QUOTE},"
-            f"parameters:{{properties:{{{fields}}},required:[{required}],type:{QUOTE}OBJECT{QUOTE}}}}}<tool|>")
-
-
-def segments(conversation):
-    """The conversation as a list of (text, learnt): joined, the text is what the template writes.
-
-    Learnt is what the model writes itself after a generation prompt: thoughts, calls, answers and the control token that
-    ends them. When the conversation thinks, earlier answers are shown without the thoughts that led to them, so only the
-    last turn is learnt there.
-    """
-    out = [("<bos>", False)]
-    messages = conversation.messages
-    has_system = messages[0]["role"] == "system"
-    if conversation.thinking or conversation.tools or has_system:
-        text = "<|turn>system\n" + ("<|think|>\n" if conversation.thinking else "")
-        if has_system:
-            text += messages[0]["content"]
-        out.append((text + "".join(map(declaration, conversation.tools)) + "<turn|>\n", False))
-    messages = messages[has_system:]
-    last_user = max(i for i, m in enumerate(messages) if m["role"] == "user")
-    previous = None
-    for i, message in enumerate(messages):
-        if message["role"] == "tool":
-            continue
-        if message["role"] == "user":
-            out.append((f"<|turn>user\n{message['content']}<turn|>\n", False))
-            previous = "user"
-            continue
-        learnt = i > last_user or not conversation.thinking
-        if previous != "assistant":
-            out.append(("<|turn>model\n", False))
-        if message.get("reasoning") and i > last_user:
-            opening = "<|channel>thought\n"
-            # After a tool response the generation prompt has opened the thought already.
-            out.append((opening, learnt and previous != "assistant"))
-            out.append((message["reasoning"] + "\n<channel|>", learnt))
-        answered = False
-        for call in message.get("tool_calls", ()):
-            function = call["function"]
-            fields = ",".join(f"{k}:{argument(v)}" for k, v in sorted(function["arguments"].items()))
-            out.append((f"<|tool_call>call:{function['name']}{{{fields}}}<tool_call|>", learnt))
-            if i + 1 < len(messages) and messages[i + 1]["role"] == "tool":
-                answered = True
-                out.append(("<|tool_response>", learnt))
-                out.append((f"response:{function['name']}{{value:{argument(messages[i + 1]['content'])}}}"
-                            "<tool_response|>", False))
-        if message.get("tool_calls"):
-            if not answered:
-                out.append(("<|tool_response>", learnt))
-        else:
-            out.append((message["content"] + "<turn|>", learnt))
-            out.append(("\n", False))
-        previous = "assistant"
-    return out
-
-
-def render(conversation):
-    return "".join(text for text, _ in segments(conversation))
-
-
-def prompt_and_answer(conversation):
-    """The text up to the last generation prompt, and what the model should write after it, its stop token included."""
-    parts = segments(conversation)
-    end = max(i for i, (_, learnt) in enumerate(parts) if learnt)
-    start = end
-    while parts[start - 1][1]:
-        start -= 1
-    return "".join(t for t, _ in parts[:start]), "".join(t for t, _ in parts[start:end + 1])

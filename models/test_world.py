@@ -11,6 +11,8 @@ import re
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import pebble_text  # noqa: E402
+import pebble_words as words  # noqa: E402
 import pebble_world as world  # noqa: E402
 
 COUNT = 3000
@@ -34,11 +36,11 @@ def check_turn(question, answer, context):
         assert answer == ", ".join(map(str, sorted(found)))
     elif match := re.match(r"(?:how many|count)(?: the)? (\w+?)s\b.*: (.*)", low):
         assert int(answer) == match[2].split(", ").count(match[1]), (question, answer)
-    elif "day" in low and any(day.lower() in low for day in world.DAYS):
-        named = next(day for day in world.DAYS if day.lower() in low)
+    elif "day" in low and any(day.lower() in low for day in words.DAYS):
+        named = next(day for day in words.DAYS if day.lower() in low)
         steps = 1 if "yesterday" in low or "tomorrow" in low else found[0]
         back = "yesterday" in low or "ago" in low or "before" in low
-        date = datetime.date(2024, 1, 1) + datetime.timedelta(days=world.DAYS.index(named))  # a Monday
+        date = datetime.date(2024, 1, 1) + datetime.timedelta(days=words.DAYS.index(named))  # a Monday
         date += datetime.timedelta(days=-steps if back else steps)
         assert answer == date.strftime("%A"), (question, answer)
     elif match := re.search(r"(?:what does|where does) (\w+) (have|like|live)$", low):
@@ -134,7 +136,7 @@ def test_pairs_told_again_are_those_asked_for():
 def test_facts_far_lie_more_than_a_window_before_their_question():
     rng = random.Random(8)
     for _ in range(300):
-        text = world.render(world.facts_far(rng, "train"))
+        text = pebble_text.render(world.facts_far(rng, "train"))
         question = re.search(r"Who (has|lives|likes) |What does \w+ (have|like)|Where does ", text).start()
         between = text[text.find(".", 5):question]
         words = re.findall(r"<\|?\w+\|?>|[A-Za-z]+|\d|\n|[^\w\s]", between)  # never more than there are tokens
@@ -146,7 +148,7 @@ def test_the_splits_share_no_prompt_whatever_the_seeds():
     for split, seeds in (("train", (1, 2, 3)), ("heldout", (1, 9))):
         for seed in seeds:
             for conversation in sample(split, seed):
-                prompt, _ = world.prompt_and_answer(conversation)
+                prompt, _ = pebble_text.prompt_and_answer(conversation)
                 prompts[split].add(prompt)
     shared = prompts["train"] & prompts["heldout"]
     assert not shared, list(shared)[:5]
@@ -158,13 +160,16 @@ def test_a_key_is_in_exactly_one_split():
 
 
 def test_the_same_seed_gives_the_same_conversations():
-    assert [world.render(c) for c in sample("train", 4, 300)] == [world.render(c) for c in sample("train", 4, 300)]
-    assert [world.render(c) for c in sample("train", 4, 300)] != [world.render(c) for c in sample("train", 5, 300)]
+    def texts(seed):
+        return [pebble_text.render(conversation) for conversation in sample("train", seed, 300)]
+
+    assert texts(4) == texts(4)
+    assert texts(4) != texts(5)
 
 
 def test_only_the_model_s_own_words_are_learnt_and_end_with_a_stop():
     for conversation in sample("train", 11, 1500):
-        parts = world.segments(conversation)
+        parts = pebble_text.segments(conversation)
         learnt = "".join(text if flag else "\0" for text, flag in parts)
         for run in filter(None, re.split("\0+", learnt)):
             assert run.endswith(("<turn|>", "<|tool_response>")), run
@@ -185,9 +190,9 @@ def test_what_is_rendered_equals_the_template():
             arguments = {"tools": conversation.tools or None, "enable_thinking": conversation.thinking,
                          "bos_token": "<bos>"}
             wanted = template.render(messages=conversation.messages, **arguments)
-            assert world.render(conversation) == wanted, (world.render(conversation), wanted)
+            assert pebble_text.render(conversation) == wanted, (pebble_text.render(conversation), wanted)
             last = conversation.messages[-1]
-            prompt, _ = world.prompt_and_answer(conversation)
+            prompt, _ = pebble_text.prompt_and_answer(conversation)
             if last["role"] == "assistant":
                 wanted = template.render(messages=conversation.messages[:-1], add_generation_prompt=True, **arguments)
                 assert prompt == wanted, (prompt, wanted)

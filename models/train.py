@@ -20,6 +20,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
+import pebble_text
 import pebble_world as world
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -74,7 +75,7 @@ class Packer:
 
     def encode(self, conversation):
         ids, learnt = [], []
-        for text, flag in world.segments(conversation):
+        for text, flag in pebble_text.segments(conversation):
             part = self.tokenizer.encode(text, add_special_tokens=False).ids
             ids += part
             learnt += [flag] * len(part)
