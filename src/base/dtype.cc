@@ -1,7 +1,7 @@
 #include "base/dtype.h"
 
-#include <array>
 #include <cmath>
+#include <cstring>
 
 namespace culet {
 namespace {
@@ -12,16 +12,26 @@ struct DTypeRow {
   std::string_view name;
 };
 
-constexpr std::array<DTypeRow, 10> kDTypes = {{{DType::kF32, 4, "F32"},
-                                               {DType::kBF16, 2, "BF16"},
-                                               {DType::kF16, 2, "F16"},
-                                               {DType::kF64, 8, "F64"},
-                                               {DType::kI64, 8, "I64"},
-                                               {DType::kI32, 4, "I32"},
-                                               {DType::kI16, 2, "I16"},
-                                               {DType::kI8, 1, "I8"},
-                                               {DType::kU8, 1, "U8"},
-                                               {DType::kBool, 1, "BOOL"}}};
+// In the order of the enumeration.
+constexpr DTypeRow kDTypes[] = {{DType::kF32, 4, "F32"},
+                                {DType::kBF16, 2, "BF16"},
+                                {DType::kF16, 2, "F16"},
+                                {DType::kF64, 8, "F64"},
+                                {DType::kC64, 8, "C64"},
+                                {DType::kF8E4M3, 1, "F8_E4M3"},
+                                {DType::kF8E5M2, 1, "F8_E5M2"},
+                                {DType::kF8E8M0, 1, "F8_E8M0"},
+                                {DType::kF8E4M3Fnuz, 1, "F8_E4M3FNUZ"},
+                                {DType::kF8E5M2Fnuz, 1, "F8_E5M2FNUZ"},
+                                {DType::kI64, 8, "I64"},
+                                {DType::kI32, 4, "I32"},
+                                {DType::kI16, 2, "I16"},
+                                {DType::kI8, 1, "I8"},
+                                {DType::kU64, 8, "U64"},
+                                {DType::kU32, 4, "U32"},
+                                {DType::kU16, 2, "U16"},
+                                {DType::kU8, 1, "U8"},
+                                {DType::kBool, 1, "BOOL"}};
 
 const DTypeRow& Row(DType dtype) { return kDTypes[static_cast<std::size_t>(dtype)]; }
 
@@ -47,6 +57,18 @@ float F16ToF32(std::uint16_t bits) {
                                 (static_cast<std::uint32_t>(fraction) << 13));
   }
   return sign * std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+}
+
+float ElementAsF32(DType dtype, const std::byte* data, std::size_t index) {
+  const std::byte* at = data + index * DTypeBytes(dtype);
+  if (dtype == DType::kF32) {
+    float value = 0;
+    std::memcpy(&value, at, sizeof value);
+    return value;
+  }
+  std::uint16_t bits = 0;
+  std::memcpy(&bits, at, sizeof bits);
+  return dtype == DType::kBF16 ? Bf16ToF32(bits) : F16ToF32(bits);
 }
 
 }  // namespace culet

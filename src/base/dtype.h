@@ -9,7 +9,29 @@
 
 namespace culet {
 
-enum class DType { kF32, kBF16, kF16, kF64, kI64, kI32, kI16, kI8, kU8, kBool };
+// culet computes with the first three; the others are known so that files which hold them beside
+// can be checked.
+enum class DType {
+  kF32,
+  kBF16,
+  kF16,
+  kF64,
+  kC64,
+  kF8E4M3,
+  kF8E5M2,
+  kF8E8M0,
+  kF8E4M3Fnuz,
+  kF8E5M2Fnuz,
+  kI64,
+  kI32,
+  kI16,
+  kI8,
+  kU64,
+  kU32,
+  kU16,
+  kU8,
+  kBool,
+};
 
 // Bytes of one element.
 std::size_t DTypeBytes(DType dtype);
@@ -36,5 +58,8 @@ inline float RoundToBf16(float value) { return Bf16ToF32(F32ToBf16(value)); }
 
 // IEEE half precision to f32, exact (subnormals, infinities and NaN included).
 float F16ToF32(std::uint16_t bits);
+
+// Element `index` of F32, BF16 or F16 values, which need not be aligned.
+float ElementAsF32(DType dtype, const std::byte* data, std::size_t index);
 
 }  // namespace culet

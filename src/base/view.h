@@ -5,6 +5,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string>
 #include <type_traits>
 
 #include "base/error.h"
@@ -62,5 +64,20 @@ class View {
   Extents extents_{};
   Extents strides_{};
 };
+
+// "[16, 32]"
+inline std::string ShapeText(std::span<const std::int64_t> extents) {
+  std::string text = "[";
+  for (const std::int64_t extent : extents) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(extent);
+  }
+  return text + "]";
+}
+
+template <typename T, int kRank>
+std::string ShapeText(const View<T, kRank>& view) {
+  return ShapeText(std::span<const std::int64_t>(view.extents()));
+}
 
 }  // namespace culet

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/view.h"
 #include "checkpoint/config_fields.h"
 #include "checkpoint/model_files.h"
 
@@ -14,28 +15,8 @@ namespace {
 constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kEmbedding = "embed_tokens.weight";
 
-std::string ShapeText(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  }
-  return text + "]";
-}
-
 bool IsComputable(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
-float ValueAt(const TensorView& tensor, std::size_t index) {
-  const std::byte* data = tensor.bytes.data();
-  if (tensor.dtype == DType::kF32) {
-    float value = 0;
-    std::memcpy(&value, data + 4 * index, 4);
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, data + 2 * index, 2);
-  return tensor.dtype == DType::kBF16 ? Bf16ToF32(bits) : F16ToF32(bits);
 }
 
 // Same shape and checked dtypes. Reads both tensors where they are equal, and stops where they
@@ -46,9 +27,18 @@ bool EqualTensors(const TensorView& a, const TensorView& b) {
   }
   const auto count = static_cast<std::size_t>(a.elements());
   for (std::size_t i = 0; i < count; ++i) {
-    if (ValueAt(a, i) != ValueAt(b, i)) return false;
+    if (ElementAsF32(a.dtype, a.bytes.data(), i) != ElementAsF32(b.dtype, b.bytes.data(), i)) {
+      return false;
+    }
   }
   return true;
+}
+
+// "[num_key_value_heads·head_dim, hidden_size] = [512, 1536]"; the numbers alone where the config
+// has no say.
+std::string AskedShape(const ExpectedTensor& expected) {
+  const std::string shape = ShapeText(expected.shape);
+  return expected.symbolic_shape == shape ? shape : expected.symbolic_shape + " = " + shape;
 }
 
 // Why a tensor might be missing, where the file shows it.
@@ -80,8 +70,7 @@ void CheckTensor(const TensorView& tensor, const ExpectedTensor& expected) {
   }
   if (tensor.shape != expected.shape) {
     throw Error(ErrorKind::kCorrupt, place + " is " + ShapeText(tensor.shape) +
-                                         "; config.json asks " + expected.symbolic_shape + " = " +
-                                         ShapeText(expected.shape) +
+                                         "; config.json asks " + AskedShape(expected) +
                                          ". Weights and config are of different models");
   }
   // Kernels load whole elements; files of writers that do not pad the header may lie oddly.
@@ -146,8 +135,7 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     }
     if (found == present.end()) {
       throw Error(ErrorKind::kCorrupt, model.weights.string() + ": tensor " + name +
-                                           " is missing; config.json asks " +
-                                           tensor.symbolic_shape + " = " + ShapeText(tensor.shape) +
+                                           " is missing; config.json asks " + AskedShape(tensor) +
                                            MissingHint(config_, model, present, tensor));
     }
     CheckTensor(found->second, tensor);

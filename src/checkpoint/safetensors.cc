@@ -24,7 +24,8 @@ constexpr std::uint64_t kDataAlignment = 64;
   throw Error(ErrorKind::kCorrupt, path.string() + ": " + what);
 }
 
-std::string ShapeText(const Json& shape) { return JsonExcerpt(shape, 120); }
+// A shape as it stands in the header, whatever it is.
+std::string FoundShape(const Json& shape) { return JsonExcerpt(shape, 120); }
 
 // Where a tensor's bytes are, from the start of the data.
 struct Extent {
@@ -52,9 +53,11 @@ class EntryReader {
     if (!value.is_string()) Refuse("has dtype " + JsonExcerpt(value) + "; expected a name");
     const std::optional<DType> dtype = DTypeFromName(value.get_ref<const std::string&>());
     if (!dtype) {
-      throw Error(ErrorKind::kUnsupported,
-                  Place() + " has dtype " + JsonExcerpt(value) +
-                      "; culet reads F32, BF16, F16 (and knows F64, I64, I32, I16, I8, U8, BOOL)");
+      throw Error(
+          ErrorKind::kUnsupported,
+          Place() + " has dtype " + JsonExcerpt(value) +
+              "; culet reads F32, BF16 and F16, and knows the other whole-byte types of the "
+              "format. Use the unquantised checkpoint");
     }
     return *dtype;
   }
@@ -62,13 +65,13 @@ class EntryReader {
   std::vector<std::int64_t> ReadShape() const {
     const Json& value = Member("shape");
     if (!value.is_array() || value.size() > kMaxRank) {
-      Refuse("has shape " + ShapeText(value) + "; expected an array of at most " +
+      Refuse("has shape " + FoundShape(value) + "; expected an array of at most " +
              std::to_string(kMaxRank) + " sizes");
     }
     std::vector<std::int64_t> shape;
     for (const Json& size : value) {
       const std::optional<std::int64_t> number = JsonInt(size, 0, INT64_MAX);
-      if (!number) Refuse("has shape " + ShapeText(value) + "; expected whole sizes from 0");
+      if (!number) Refuse("has shape " + FoundShape(value) + "; expected whole sizes from 0");
       shape.push_back(*number);
     }
     return shape;
@@ -241,7 +244,7 @@ SafetensorsFile SafetensorsFile::Open(FileSystem& files, const std::filesystem::
     const std::optional<std::uint64_t> expected = TensorBytes(tensor.dtype, tensor.shape);
     if (!expected || *expected != extent.end - extent.begin) {
       entry.Refuse("has " + std::to_string(extent.end - extent.begin) + " bytes; its shape " +
-                   ShapeText(item.value()["shape"]) + " in " +
+                   FoundShape(item.value()["shape"]) + " in " +
                    std::string(DTypeName(tensor.dtype)) + " needs " +
                    (expected ? std::to_string(*expected) : std::string("more than 2^63")));
     }

@@ -11,6 +11,7 @@
 #include "base/dtype.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "checkpoint/config.h"
 #include "checkpoint/published.h"
 #include "checkpoint/safetensors.h"
@@ -31,18 +32,11 @@ constexpr double kNormDeviation = 0.1;
 constexpr std::uint64_t kProgressBytes = 64'000'000;
 constexpr std::uint64_t kMaxTokenizerBytes = 256 << 20;
 
-// SplitMix64 (Steele, Lea, Flood 2014): any seed serves, and streams from different seeds differ.
+// Normal values from a seed.
 class Random {
  public:
   explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t Next() {
-    std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-  }
-  // In (0, 1].
-  double Uniform() { return (static_cast<double>(Next() >> 11) + 1.0) * 0x1p-53; }
+  std::uint64_t Next() { return NextRandom(&state_); }
   double Normal() {
     // Box and Muller give two at a time.
     if (std::isnan(spare_)) {
@@ -55,16 +49,12 @@ class Random {
   }
 
  private:
+  // In (0, 1].
+  double Uniform() { return UnitInterval(Next()) + 0x1p-53; }
+
   std::uint64_t state_;
   double spare_ = std::nan("");
 };
-
-// FNV-1a: a tensor's values depend on its name and the seed, never on what stands before it.
-std::uint64_t HashName(std::string_view name) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
 
 std::uint64_t Bf16Bytes(const ExpectedTensor& tensor) {
   std::uint64_t bytes = DTypeBytes(DType::kBF16);
@@ -170,7 +160,8 @@ class Filler {
   }
 
   void Fill(const ExpectedTensor& tensor, SafetensorsWriter* writer) {
-    Random random(options_.seed ^ HashName(tensor.name));
+    // A tensor's values depend on its name and the seed, never on what stands before it.
+    Random random(options_.seed ^ HashBytes(std::as_bytes(std::span(tensor.name))));
     std::uint64_t left = Bf16Bytes(tensor) / 2;
     if (tensor.shape.size() == 1) {
       std::vector<std::uint16_t> values(left);

@@ -1,4 +1,4 @@
-// What ops share at their entry: shapes as text, checks, and small loops kept on the caller.
+// What ops share at their entry: checks, and small loops kept on the caller.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +9,6 @@
 #include "ops/context.h"
 
 namespace culet {
-
-template <int kRank>
-std::string ShapeText(const std::array<std::int64_t, kRank>& extents) {
-  std::string text = "[";
-  for (int dim = 0; dim < kRank; ++dim) {
-    if (dim > 0) text += ", ";
-    text += std::to_string(extents[dim]);
-  }
-  return text + "]";
-}
-
-template <typename T, int kRank>
-std::string ShapeText(const View<T, kRank>& view) {
-  return ShapeText<kRank>(view.extents());
-}
 
 // Only a bug of ours brings shapes that do not fit, but a wrong write is worse than a message.
 [[noreturn]] inline void ThrowShape(const std::string& message) {

@@ -1,7 +1,6 @@
 #include "runtime/placement.h"
 
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "base/error.h"
@@ -12,19 +11,6 @@ namespace {
 // A fault maps up to 64 KiB around a row: 1024 rows are 64 MiB at most. They stay in the page cache
 // when let go, so coming back costs a fault and no read.
 constexpr std::size_t kTouchedRowsKept = 1024;
-
-float ElementAt(const TensorView& tensor, std::int64_t index) {
-  const std::byte* at =
-      tensor.bytes.data() + static_cast<std::size_t>(index) * DTypeBytes(tensor.dtype);
-  if (tensor.dtype == DType::kF32) {
-    float value = 0;
-    std::memcpy(&value, at, sizeof value);
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, at, sizeof bits);
-  return tensor.dtype == DType::kBF16 ? Bf16ToF32(bits) : F16ToF32(bits);
-}
 
 // √width as a model in the table's dtype multiplies by it: rounded to bf16 where the table is bf16
 // (transformers Gemma4TextScaledWordEmbedding keeps embed_scale in the weight's dtype).
@@ -112,7 +98,10 @@ Vector MappedWeights::AsVector(const std::string& name) {
   const std::int64_t count = tensor.elements();
   const std::size_t begin = vectors_.size();
   CULET_DCHECK(begin + static_cast<std::size_t>(count) <= vectors_.capacity());
-  for (std::int64_t index = 0; index < count; ++index) vectors_.push_back(ElementAt(tensor, index));
+  for (std::int64_t index = 0; index < count; ++index) {
+    vectors_.push_back(
+        ElementAsF32(tensor.dtype, tensor.bytes.data(), static_cast<std::size_t>(index)));
+  }
   return Vector(vectors_.data() + begin, static_cast<std::size_t>(count));
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/hash.h"
 
 namespace culet {
 namespace {
@@ -19,14 +20,6 @@ namespace {
 // Higher logit first; among equals the lower token, as the reference's arg-max takes the first.
 bool Better(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-}
-
-// SplitMix64 (Steele, Lea, Flood 2014): every seed gives a full period, and the state is one word.
-std::uint64_t NextRandom(std::uint64_t* state) {
-  std::uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
 }
 
 }  // namespace
@@ -127,8 +120,7 @@ std::int32_t Sampler::Draw() {
     total = 0;
     for (std::size_t index = 0; index < kept; ++index) total += weights_[index];
   }
-  const double uniform = static_cast<double>(NextRandom(&random_state_) >> 11) * 0x1.0p-53;
-  double rest = uniform * total;
+  double rest = UnitInterval(NextRandom(&random_state_)) * total;
   for (std::size_t index = 0; index < kept; ++index) {
     rest -= weights_[index];
     if (rest < 0) return candidates_[index].token;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/utf8.h"
 #include "text/tokenizer_file.h"
-#include "text/utf8.h"
 
 namespace culet {
 namespace {

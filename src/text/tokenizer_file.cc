@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "text/json_reader.h"
-#include "text/utf8.h"
 
 namespace culet {
 namespace {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "base/checked.h"
 
@@ -12,13 +13,33 @@ namespace culet {
 namespace {
 
 TEST(DType, NamesAndBytesGoBothWays) {
-  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kF64, DType::kI64,
-                            DType::kI32, DType::kI16, DType::kI8, DType::kU8, DType::kBool}) {
-    EXPECT_EQ(DTypeFromName(DTypeName(dtype)), dtype);
-    EXPECT_TRUE(DTypeBytes(dtype) >= 1 && DTypeBytes(dtype) <= 8);
+  for (int number = 0; number <= static_cast<int>(DType::kBool); ++number) {
+    const DType dtype = static_cast<DType>(number);
+    EXPECT_EQ(DTypeFromName(DTypeName(dtype)), dtype) << number;
   }
-  EXPECT_EQ(DTypeFromName("F8_E4M3"), std::nullopt);
+  const std::pair<const char*, std::size_t> sizes[] = {
+      {"F32", 4},     {"BF16", 2},    {"F16", 2},     {"F64", 8},         {"C64", 8},
+      {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F8_E4M3FNUZ", 1}, {"F8_E5M2FNUZ", 1},
+      {"I64", 8},     {"I32", 4},     {"I16", 2},     {"I8", 1},          {"U64", 8},
+      {"U32", 4},     {"U16", 2},     {"U8", 1},      {"BOOL", 1}};
+  ASSERT_EQ(std::size(sizes), static_cast<std::size_t>(DType::kBool) + 1);
+  for (const auto& [name, bytes] : sizes)
+    EXPECT_EQ(DTypeBytes(*DTypeFromName(name)), bytes) << name;
+  EXPECT_EQ(DTypeFromName("F4"), std::nullopt) << "half a byte";
   EXPECT_EQ(DTypeFromName("f32"), std::nullopt);
+}
+
+TEST(ElementAsF32, ReadsEachFormatAtAnyAddress) {
+  // One byte in front, so that nothing is aligned.
+  const unsigned char f32[] = {0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f};
+  const unsigned char bf16[] = {0, 0, 0, 0x80, 0xbf};
+  const unsigned char f16[] = {0, 0, 0, 0x00, 0x3e};
+  const auto at = [](const unsigned char* bytes) {
+    return reinterpret_cast<const std::byte*>(bytes) + 1;
+  };
+  EXPECT_EQ(ElementAsF32(DType::kF32, at(f32), 1), 1.0f);
+  EXPECT_EQ(ElementAsF32(DType::kBF16, at(bf16), 1), -1.0f);
+  EXPECT_EQ(ElementAsF32(DType::kF16, at(f16), 1), 1.5f);
 }
 
 TEST(Bf16, EveryValueComesBackAndRoundingTakesTheNearestWithTiesToEven) {

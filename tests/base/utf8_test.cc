@@ -1,6 +1,6 @@
 // If this fails, bytes that are not UTF-8 are taken for text, or mended in another way than
 // Python's.
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
 

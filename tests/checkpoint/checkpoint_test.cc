@@ -130,10 +130,18 @@ TEST_F(CheckpointTest, MediaTensorsOfConditionalModelsAreUnusedOfAnyDtype) {
   const Json config = Conditional(TinyTextConfig());
   TinyTensors tensors = Tensors(config);
   tensors["model.vision_tower.x.weight"] = MakeTensor({2}, 1);
-  tensors["model.embed_audio.embedding_projection.weight"] = {DType::kI64, {1}, "12345678"};
+  // transformers takes a tower in any dtype that torch has; what it does not compute with here is
+  // nobody's business.
+  int number = 0;
+  for (const DType dtype : {DType::kI64, DType::kF8E4M3, DType::kF8E5M2, DType::kU16, DType::kU32,
+                            DType::kU64, DType::kF64}) {
+    tensors["model.embed_audio.x" + std::to_string(number++)] = {
+        dtype, {3}, std::string(3 * DTypeBytes(dtype), 'x')};
+  }
   WriteModel(path(), config, tensors);
   const Checkpoint checkpoint = Open(path());
   EXPECT_THAT(Find(checkpoint, "model.vision_tower.x.weight").reason, HasSubstr("vision tower"));
+  EXPECT_EQ(Find(checkpoint, "model.embed_audio.x1").bytes, 3u);
   // A text-only model has no place for them.
   const Json text = TinyTextConfig();
   tensors = Tensors(text);

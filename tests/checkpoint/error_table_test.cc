@@ -154,8 +154,8 @@ std::vector<Case> HeaderCases() {
        Entry(R"({"dtype":"F32","data_offsets":[0,8]})", 8)},
       {"UnknownDType",
        kUnsupported,
-       {kFile, "tensor a has dtype \"F8_E4M3\"", "BF16"},
-       Entry(R"({"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]})", 8)},
+       {kFile, "tensor a has dtype \"F4\"", "BF16"},
+       Entry(R"({"dtype":"F4","shape":[16],"data_offsets":[0,8]})", 8)},
       {"DTypeIsNoName",
        kCorrupt,
        {kFile, "tensor a has dtype 3"},
@@ -230,6 +230,10 @@ std::vector<Case> TensorCases() {
        {kFile, "tensor model.layers.2.mlp.up_proj.weight is missing",
         "[2·intermediate_size, hidden_size] = [32, 24]"},
        [](Model& model) { model.tensors.erase("model.layers.2.mlp.up_proj.weight"); }},
+      {"ScalarIsMissing",
+       kCorrupt,
+       {kFile, "tensor model.layers.2.layer_scalar is missing; config.json asks [1]. Weights"},
+       [](Model& model) { model.tensors.erase("model.layers.2.layer_scalar"); }},
       {"TensorIsUnknown",
        kUnsupported,
        {kFile, "tensor model.layers.2.mlp.extra.weight [2]"},
@@ -263,6 +267,14 @@ std::vector<Case> TensorCases() {
        kUnsupported,
        {kFile, "tensor model.norm.weight is I32", "BF16"},
        [](Model& model) { model.tensors["model.norm.weight"].dtype = DType::kI32; }},
+      {"QuantisedWeights",
+       kUnsupported,
+       {kFile, "tensor model.layers.0.self_attn.q_proj.weight is F8_E4M3", "BF16"},
+       [](Model& model) {
+         TinyTensor& tensor = model.tensors["model.layers.0.self_attn.q_proj.weight"];
+         tensor.dtype = DType::kF8E4M3;
+         tensor.data.resize(tensor.data.size() / 4);
+       }},
       {"MisalignedTensor",
        kUnsupported,
        {kFile, "begins at byte", "expected a multiple of 4"},

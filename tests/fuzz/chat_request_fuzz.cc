@@ -1,10 +1,10 @@
 // A request as JSON, rendered by both templates: the pieces keep template and data apart, and no
 // data acts as a control token.
 #include "base/error.h"
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/tokenizer_checks.h"
 #include "text/chat_template.h"
-#include "text/utf8.h"
 
 namespace culet::fuzz {
 namespace {

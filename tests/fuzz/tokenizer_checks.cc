@@ -3,10 +3,10 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "runtime/answer_stream.h"
 #include "text/detokenizer.h"
-#include "text/utf8.h"
 
 namespace culet::fuzz {
 

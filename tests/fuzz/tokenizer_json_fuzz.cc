@@ -1,8 +1,8 @@
 // tokenizer.json: whatever is accepted encodes and decodes every text.
 #include "base/error.h"
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/tokenizer_checks.h"
-#include "text/utf8.h"
 
 namespace culet::fuzz {
 

@@ -4,9 +4,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/tokenizer_checks.h"
-#include "text/utf8.h"
 
 namespace culet::fuzz {
 namespace {
