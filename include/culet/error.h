@@ -1,7 +1,8 @@
 // Errors of culet. Every function of the public interface that can fail throws culet::Error.
 //
 // A message names the place (file, field, tensor, option), what was found, what was expected and a
-// way out.
+// way out. Options are named as the fields of this interface that they are, such as
+// LoadOptions::context, in this spelling alone, so that a front end can put its own names there.
 #pragma once
 
 #include <stdexcept>

@@ -28,6 +28,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;             // answer ends before any of these texts (content only)
   int logprobs = 0;                          // alternatives a token, 0: none
   bool ignore_stop_tokens = false;           // for measurements
+  // Told of the prompt's tokens that must be computed how many are, several times a second.
+  std::function<void(std::int64_t done, std::int64_t total)> on_prefill;
 };
 
 enum class FinishReason { kStop, kLength, kToolCalls, kCancelled };

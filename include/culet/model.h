@@ -58,6 +58,8 @@ struct ModelInfo {
   std::vector<std::pair<std::string, std::string>> unused;  // tensor, why; for --verbose
   std::uint64_t bytes_per_token = 0;  // weights that a decoded token must read
   std::uint64_t rows_read_bytes = 0;  // rows of lookup tables besides
+  // KV bytes of a position over all layers of a kind; a sliding layer holds `window` positions.
+  std::uint64_t sliding_kv_bytes_per_token = 0, full_kv_bytes_per_token = 0;
   std::uint64_t macs_per_prompt_token =
       0;  // multiply-adds of a prompt token that need not give logits
   std::uint64_t macs_per_decoded_token = 0;  // with the head
@@ -99,6 +101,8 @@ class CULET_EXPORT Model {
   ~Model();
 
   const ModelInfo& info() const;
+  // Throws Error(kCorrupt, kUnsupported) where generation_config.json is broken; what does not
+  // sample works without.
   const ModelDefaults& defaults() const;
   // Throws Error(kNotFound) where the folder has no tokenizer.json.
   const TextProcessor& text() const;

@@ -127,6 +127,9 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.context = plan.context;
   info.chunk = plan.chunk;
   info.kv_dtype = DTypeName(plan.dtype);
+  const KvSize kv = KvSizeAt(checkpoint.config(), plan.context, DTypeBytes(plan.dtype));
+  info.sliding_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kSliding)];
+  info.full_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kFull)];
   info.kv_bytes = memory.kv_bytes;
   info.activation_bytes = memory.activation_bytes;
   info.resident_bytes = info.weight_bytes - LookupBytes(checkpoint) + memory.total();
@@ -140,7 +143,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
     }
   }
   if (info.context > info.max_positions) {
-    info.warnings.push_back("--context " + std::to_string(info.context) +
+    info.warnings.push_back("LoadOptions::context " + std::to_string(info.context) +
                             " is more than the max_position_embeddings of " +
                             std::to_string(info.max_positions) +
                             " that the model was made for; answers beyond it may be poor");

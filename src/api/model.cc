@@ -2,6 +2,7 @@
 #include "culet/model.h"
 
 #include <algorithm>
+#include <exception>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -63,10 +64,10 @@ void CheckMemory(const ModelInfo& info) {
   const std::uint64_t available = AvailableMemory();
   if (available == 0 || needed <= available) return;
   throw Error(ErrorKind::kResource,
-              "--context " + std::to_string(info.context) + " needs " + Gib(info.kv_bytes) +
-                  " KV + " + Gib(info.activation_bytes) + " work = " + Gib(needed) + " beside " +
-                  Gib(info.weight_bytes) + " of mapped weights; " + Gib(available) +
-                  " are free. A smaller --context needs less");
+              "LoadOptions::context " + std::to_string(info.context) + " needs " +
+                  Gib(info.kv_bytes) + " KV + " + Gib(info.activation_bytes) + " work = " +
+                  Gib(needed) + " beside " + Gib(info.weight_bytes) + " of mapped weights; " +
+                  Gib(available) + " are free. A smaller LoadOptions::context needs less");
 }
 
 ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
@@ -84,15 +85,11 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
   defaults.repetition_penalty = config.repetition_penalty;
   defaults.max_new_tokens = config.max_new_tokens;
   try {
-    // The sampler has the last word on ranges; here the file can still be named.
-    SamplingParameters parameters;
-    parameters.temperature = defaults.temperature;
-    parameters.top_k = defaults.top_k;
-    parameters.top_p = defaults.top_p;
-    parameters.min_p = defaults.min_p;
-    parameters.repetition_penalty = defaults.repetition_penalty;
-    parameters.suppress = defaults.suppress_tokens;
-    Sampler(parameters, checkpoint.config().vocab);
+    // The sampler has the last word on ranges; here the file can still be named. A temperature that
+    // only counts once sampling is asked for is checked too.
+    GenerateOptions sampled;
+    sampled.temperature = defaults.temperature;
+    Sampler(ResolveSampling(sampled, defaults), checkpoint.config().vocab);
   } catch (const Error& error) {
     throw Error(ErrorKind::kCorrupt, file.string() + ": " + error.what());
   }
@@ -107,6 +104,19 @@ std::uint64_t AvailableMemory() {
   return left ? std::min(available, *left) : available;
 }
 
+SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDefaults& defaults) {
+  SamplingParameters parameters;
+  parameters.temperature =
+      options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0);
+  parameters.top_k = options.top_k.value_or(defaults.top_k);
+  parameters.top_p = options.top_p.value_or(defaults.top_p);
+  parameters.min_p = options.min_p.value_or(defaults.min_p);
+  parameters.repetition_penalty = options.repetition_penalty.value_or(defaults.repetition_penalty);
+  parameters.seed = options.seed.value_or(0);
+  parameters.suppress = defaults.suppress_tokens;
+  return parameters;
+}
+
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options) {
   std::vector<ConfigOverride> overrides;
   for (const auto& [key, value] : options.overrides) overrides.push_back({key, value});
@@ -114,7 +124,7 @@ Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& 
 }
 
 int ResolveThreads(const LoadOptions& options) {
-  CheckRange("threads", options.threads, 0, 1024);
+  CheckRange("LoadOptions::threads", options.threads, 0, 1024);
   return options.threads > 0 ? options.threads : DefaultThreads();
 }
 
@@ -122,18 +132,19 @@ CpuLevel ResolveLevel(const LoadOptions& options) {
   if (options.cpu.empty()) return ChosenLevel();
   const std::optional<CpuLevel> level = CpuLevelFromName(options.cpu);
   if (level) return *level;
-  throw Error(ErrorKind::kInvalidArgument,
-              "the kernel level \"" + options.cpu +
-                  "\" is unknown; there are plain, avx2, avx512, avx512bf16 and amx");
+  throw Error(
+      ErrorKind::kInvalidArgument,
+      "LoadOptions::cpu is \"" + options.cpu +
+          "\", which is no kernel level; there are plain, avx2, avx512, avx512bf16 and amx");
 }
 
 KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
   KvPlan plan;
-  CheckRange("context", options.context, 0, kMost);
-  CheckRange("chunk", options.chunk, 1, 65536);
-  CheckRange("sequences", options.sequences, 1, 4096);
-  CheckRange("rewind_tokens", options.rewind_tokens, 0, kMost);
+  CheckRange("LoadOptions::context", options.context, 0, kMost);
+  CheckRange("LoadOptions::chunk", options.chunk, 1, 65536);
+  CheckRange("LoadOptions::sequences", options.sequences, 1, 4096);
+  CheckRange("LoadOptions::rewind_tokens", options.rewind_tokens, 0, kMost);
   plan.context =
       options.context > 0 ? options.context : std::min(config.max_positions, kDefaultContext);
   plan.chunk = std::min(options.chunk, plan.context);
@@ -170,7 +181,11 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   impl.checkpoint = std::make_unique<Checkpoint>(OpenCheckpoint(path, options));
   impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
   CheckMemory(impl.info);
-  impl.defaults = DefaultsOf(*impl.checkpoint);
+  try {
+    impl.defaults = DefaultsOf(*impl.checkpoint);
+  } catch (const Error&) {
+    impl.defaults_error = std::current_exception();
+  }
   impl.engine = std::make_unique<Engine>(
       *impl.checkpoint,
       ResolveKvPlan(impl.checkpoint->config(), impl.checkpoint->main_dtype(), options),
@@ -184,7 +199,10 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
 }
 
 const ModelInfo& Model::info() const { return impl_->info; }
-const ModelDefaults& Model::defaults() const { return impl_->defaults; }
+const ModelDefaults& Model::defaults() const {
+  if (impl_->defaults_error) std::rethrow_exception(impl_->defaults_error);
+  return impl_->defaults;
+}
 const TextProcessor& Model::text() const { return *impl_->text; }
 std::uint64_t Model::allocated_bytes() const { return impl_->engine->allocated_bytes(); }
 

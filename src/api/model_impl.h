@@ -1,13 +1,16 @@
 // What a Model holds; shared by the files that implement the public interface.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <optional>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/generation_config.h"
+#include "culet/generate.h"
 #include "culet/model.h"
 #include "runtime/engine.h"
+#include "runtime/sampler.h"
 
 namespace culet {
 
@@ -18,6 +21,7 @@ struct Model::Impl {
   std::filesystem::path path;
   ModelInfo info;
   ModelDefaults defaults;
+  std::exception_ptr defaults_error;  // why there are none; told to those who ask for them
 };
 
 // The plan of the KV cache that these options ask of this model. Throws Error(kInvalidArgument).
@@ -25,6 +29,10 @@ KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions
 
 // Bytes that this process can still get, by the system and by its container; 0 where nobody says.
 std::uint64_t AvailableMemory();
+
+// What sampling needs, from `options` and for what is unset there from `defaults`. The seed is 0
+// where none is given.
+SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDefaults& defaults);
 
 int ResolveThreads(const LoadOptions& options);
 CpuLevel ResolveLevel(const LoadOptions& options);

@@ -8,6 +8,7 @@
 #include "api/model_impl.h"
 #include "api/text_processor_impl.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "culet/generate.h"
 #include "runtime/answer_stream.h"
 #include "runtime/sampler.h"
@@ -24,28 +25,6 @@ double MillisecondsSince(Clock::time_point start) {
 std::uint64_t SystemSeed() {
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) | device();
-}
-
-// FNV-1a over the bytes of the logits.
-std::uint64_t HashOf(std::span<const float> logits) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  for (const std::byte byte : std::as_bytes(logits)) {
-    hash = (hash ^ static_cast<std::uint64_t>(byte)) * 0x100000001b3u;
-  }
-  return hash;
-}
-
-SamplingParameters Resolve(const GenerateOptions& options, const ModelDefaults& defaults) {
-  SamplingParameters parameters;
-  parameters.temperature =
-      options.temperature.value_or(defaults.do_sample ? defaults.temperature : 0.0);
-  parameters.top_k = options.top_k.value_or(defaults.top_k);
-  parameters.top_p = options.top_p.value_or(defaults.top_p);
-  parameters.min_p = options.min_p.value_or(defaults.min_p);
-  parameters.repetition_penalty = options.repetition_penalty.value_or(defaults.repetition_penalty);
-  parameters.seed = options.seed ? *options.seed : SystemSeed();
-  parameters.suppress = defaults.suppress_tokens;
-  return parameters;
 }
 
 StepLogprobs LogprobsOf(std::span<const float> logits, TokenId chosen, int count,
@@ -126,18 +105,20 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
     throw Error(ErrorKind::kInvalidArgument, "the prompt is empty; at least <bos> is needed");
   }
   if (options.max_tokens.value_or(0) < 0 || options.logprobs < 0) {
-    throw Error(ErrorKind::kInvalidArgument, "max_tokens and logprobs cannot be negative");
+    throw Error(ErrorKind::kInvalidArgument,
+                "GenerateOptions::max_tokens and GenerateOptions::logprobs cannot be negative");
   }
   if (prompt_tokens >= context) {
-    throw Error(
-        ErrorKind::kResource,
-        "the prompt has " + std::to_string(prompt_tokens) + " tokens; the context of " +
-            std::to_string(context) +
-            " must hold them and at least one token of the answer. Use a larger --context (the "
-            "model was made for up to " +
-            std::to_string(impl_->model->info().max_positions) + ") or a shorter prompt");
+    throw Error(ErrorKind::kResource, "the prompt has " + std::to_string(prompt_tokens) +
+                                          " tokens; the context of " + std::to_string(context) +
+                                          " must hold them and at least one token of the answer. "
+                                          "Use a larger LoadOptions::context (the "
+                                          "model was made for up to " +
+                                          std::to_string(impl_->model->info().max_positions) +
+                                          ") or a shorter prompt");
   }
-  const SamplingParameters parameters = Resolve(options, defaults);
+  SamplingParameters parameters = ResolveSampling(options, defaults);
+  if (!options.seed) parameters.seed = SystemSeed();
   Sampler sampler(parameters, impl_->model->info().vocab);
   std::vector<std::string> stop_texts = defaults.stop_texts;
   stop_texts.insert(stop_texts.end(), options.stop.begin(), options.stop.end());
@@ -162,7 +143,11 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
       if (on_event) on_event(out);
     }
   };
-  const auto stop_now = [&] { return should_stop && should_stop(); };
+  std::int64_t step_begin = 0;  // positions that were computed before this step
+  const auto stop_now = [&] {
+    step_begin = engine.computed(sequence);
+    return should_stop && should_stop();
+  };
   const std::span<const TokenId> stops = defaults.stop_tokens;
   const std::int64_t max_tokens = options.max_tokens.value_or(defaults.max_new_tokens);
 
@@ -174,11 +159,23 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
 
   sampler.Observe(prompt.tokens);  // the engine has checked the ids
 
+  LayerTap on_layer;  // while the prompt is computed
+  if (options.on_prefill) {
+    on_layer = [&, last_layer = engine.config().first_shared_layer(), rows = std::int64_t{0}](
+                   int layer, View<const float, 2> x) mutable {
+      if (layer == 0) rows = x.extent(0);
+      // Layers behind the last with KV of its own see the rows no more that nobody asks for.
+      const std::int64_t done = rows * std::min(layer, last_layer) / last_layer;
+      options.on_prefill(step_begin - result.cached_tokens + done, result.computed_tokens);
+    };
+  }
+
   result.finish_reason = FinishReason::kLength;
   Clock::time_point first_token = start;
   std::span<const float> logits;
   for (;;) {
-    logits = engine.CatchUp(sequence, 0, stop_now);
+    logits = engine.CatchUp(sequence, 0, stop_now, on_layer);
+    on_layer = {};
     if (logits.empty()) {
       result.finish_reason = FinishReason::kCancelled;
       break;
@@ -209,7 +206,7 @@ GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& op
     sampler.Observe(std::span(&token, 1));
     engine.Append(sequence, std::span(&token, 1));
   }
-  result.logits_hash = HashOf(logits);
+  result.logits_hash = HashBytes(std::as_bytes(logits));
   deliver(stream.Finish());
   if (result.finish_reason == FinishReason::kStop && !result.tool_calls.empty()) {
     result.finish_reason = FinishReason::kToolCalls;

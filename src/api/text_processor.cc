@@ -146,7 +146,7 @@ const Tokenizer& TextProcessor::Impl::NeedTokenizer() const {
       ErrorKind::kNotFound,
       tokenizer_path.string() +
           ": no such file; this needs the model's tokenizer. Copy its tokenizer.json there or "
-          "name one with --tokenizer");
+          "name one in TextProcessor::Options::tokenizer");
 }
 
 const ChatTemplate& TextProcessor::Impl::NeedTemplate() const {
@@ -155,7 +155,7 @@ const ChatTemplate& TextProcessor::Impl::NeedTemplate() const {
       ErrorKind::kNotFound,
       (folder / "chat_template.jinja").string() +
           ": no such file, and tokenizer_config.json has no chat_template. Base models have "
-          "none: use plain completion (culet run --raw), or take the instruction-tuned model");
+          "none: complete plain text with them, or take the instruction-tuned model");
 }
 
 std::vector<PromptSegment> TextProcessor::Impl::Segments(std::string_view request_json,

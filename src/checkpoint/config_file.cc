@@ -13,7 +13,7 @@ constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
 
 // Writes an override into `config` at its dotted way; objects on the way must be there.
 void ApplyOverride(Json* config, const ConfigOverride& override_, const std::string& place) {
-  const std::string option = "--override " + override_.key + "=" + override_.value;
+  const std::string option = "the override " + override_.key + "=" + override_.value;
   std::string way = override_.key;
   constexpr std::string_view kText = "text_config.";
   // In a text-only file the fields are at the top, under the same names for the user.

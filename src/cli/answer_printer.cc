@@ -1,9 +1,29 @@
 #include "cli/answer_printer.h"
 
+#include <fmt/format.h>
+
+#include <memory>
+
 #include "cli/answer_json.h"
+#include "cli/command.h"
 #include "cli/output.h"
+#include "cli/sizes.h"
 
 namespace culet::cli {
+
+std::function<void(std::int64_t, std::int64_t)> PrefillProgress() {
+  constexpr double kDelayMs = 1000;
+  return [progress = std::make_shared<Progress>("prompt", kDelayMs),
+          start_ms = MillisecondsSinceStart()](std::int64_t done, std::int64_t total) {
+    if (done == total) {
+      progress->Clear();
+      return;
+    }
+    progress->Show(static_cast<double>(done), static_cast<double>(total),
+                   fmt::format("({} of {} tokens, {:.1f} tokens/s)", done, total,
+                               Rate(done, MillisecondsSinceStart() - start_ms)));
+  };
+}
 
 void AnswerPrinter::Print(const std::string& text) {
   if (text.empty()) return;

@@ -1,9 +1,16 @@
 // An answer while it comes, for a person or a pipe.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+
 #include "culet/generate.h"
 
 namespace culet::cli {
+
+// For GenerateOptions::on_prefill: on a terminal, how much of a prompt is computed, from a second
+// on and until all is.
+std::function<void(std::int64_t, std::int64_t)> PrefillProgress();
 
 // Prints thinking dimmed on a terminal and not at all in a pipe, the answer as it comes, and each
 // tool call as a line of JSON. Flushes at every piece.

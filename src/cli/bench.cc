@@ -127,6 +127,17 @@ std::vector<std::int64_t> NumbersOrNone(const std::string& text, const std::stri
   return ParseNumbers(text, option, 1);
 }
 
+// Half of what a context may have, so that the sum of two fits.
+void CheckLength(const std::vector<std::int64_t>& lengths, const std::string& option) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 23;
+  for (const std::int64_t length : lengths) {
+    if (length <= kMost) continue;
+    throw Error(ErrorKind::kInvalidArgument, option + " has " + std::to_string(length) + "; " +
+                                                 std::to_string(kMost) +
+                                                 " tokens are the most that bench measures");
+  }
+}
+
 int Run(const BenchOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model);
   if (options.json && options.csv) {
@@ -145,6 +156,9 @@ int Run(const BenchOptions& options) {
   if (plan.prefill.empty() && plan.decode.empty()) {
     throw Error(ErrorKind::kInvalidArgument, "--prefill 0 and --decode 0 leave nothing to measure");
   }
+  CheckLength(plan.prefill, "--prefill");
+  CheckLength(plan.decode, "--decode");
+  CheckLength(plan.contexts, "--context");
   LoadOptions load = options.model.ToLoadOptions();
   load.context = plan.LongestContext();
   // A decode run goes back to where it began, and its window must still be there.

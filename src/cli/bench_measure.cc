@@ -198,17 +198,9 @@ std::int64_t BenchPlan::LongestContext() const {
 }
 
 double KvBytesPerToken(const ModelInfo& info, std::int64_t context) {
-  if (info.layers == 0) return 0;
-  // Sharing layers read what their donors read; in published models both kinds share alike.
-  const double owners =
-      static_cast<double>(info.layers - info.shared_kv_layers) / static_cast<double>(info.layers);
-  const double value_bytes = info.kv_dtype == "F32" ? 4 : 2;
-  const double sliding =
-      static_cast<double>(info.sliding_layers * info.sliding_kv_heads * info.sliding_head_dim *
-                          std::min(context, info.window));
-  const double full =
-      static_cast<double>(info.full_layers * info.full_kv_heads * info.full_head_dim * context);
-  return 2 * value_bytes * owners * (sliding + full);  // K and V
+  return static_cast<double>(info.full_kv_bytes_per_token) * static_cast<double>(context) +
+         static_cast<double>(info.sliding_kv_bytes_per_token) *
+             static_cast<double>(std::min(context, info.window));
 }
 
 BenchResult RunBench(const std::shared_ptr<Model>& model, const BenchPlan& plan, double load_ms,

@@ -18,28 +18,22 @@ constexpr std::int64_t kRewindTokens = 1024;
 struct ChatOptions {
   ModelOptions model;
   SamplingOptions sampling;
-  std::string system;
-  std::string tools;
+  RequestOptions request;
   std::string load;
-  bool think = false;
 };
 
 int Run(const ChatOptions& options) {
-  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   LoadOptions load = options.model.ToLoadOptions();
   load.rewind_tokens = kRewindTokens;
   const GenerateOptions generate = options.sampling.ToGenerateOptions();
-  CheckUtf8(options.system, "--system");
-  Conversation conversation;
-  if (!options.load.empty()) conversation.Load(options.load);
-  if (!options.system.empty()) conversation.system = options.system;
-  if (options.think) conversation.think = true;
-  if (options.tools == "-") {
+  CheckUtf8(options.request.system, "--system");
+  if (options.request.tools == "-") {
     throw Error(ErrorKind::kInvalidArgument,
                 "standard input is the conversation; --tools needs a file");
   }
-  if (!options.tools.empty()) conversation.tools = ReadTools(options.tools);
+  const std::string tools = options.request.tools.empty() ? "" : ReadTools(options.request.tools);
 
+  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   const std::shared_ptr<Model> model = Model::Load(path, load);
   PrintWarnings(model->info());
   if (options.model.verbose) PrintPlan(model->info());
@@ -50,6 +44,12 @@ int Run(const ChatOptions& options) {
                     "chat with it; culet run completes text with it");
   }
   PrintWarnings(model->text());
+  model->defaults();  // where they are broken, that is said once and not at each turn
+  Conversation conversation;
+  if (!options.load.empty()) conversation.Load(options.load, model->text());
+  if (options.request.has_system) conversation.system = options.request.system;
+  if (options.request.think) conversation.think = true;
+  if (!tools.empty()) conversation.tools = tools;
   ChatSession(model, generate, conversation).Run();
   return 0;
 }
@@ -64,20 +64,10 @@ Command AddChat(CLI::App& app) {
                     "  culet chat MODEL --system \"Answer briefly.\" --think\n"
                     "  printf 'Hi\\n/stats\\n' | culet chat MODEL\n");
   options->model.AddModel(*command);
-  AddText(*command, "--system", &options->system, "TEXT", "The system prompt");
+  options->request.Add(*command, "you are asked for their responses");
   AddText(*command, "--load", &options->load, "FILE", "Go on with a conversation that /save wrote");
   options->sampling.Add(*command);
-  AddFlag(*command, "--think", &options->think, "Let the model think before it answers");
-  AddText(*command, "--tools", &options->tools, "FILE",
-          "Tools that the model may call: a JSON array, in OpenAI's\n"
-          "form or of bare functions; you are asked for their responses");
-  options->model.AddThreads(*command);
-  options->model.AddContext(*command);
-  options->model.AddTokenizer(*command);
-  options->model.AddOverride(*command);
-  options->model.AddAllowControlTokens(*command);
-  options->model.AddFetch(*command);
-  options->model.AddVerbose(*command);
+  options->model.AddAll(*command);
   return {command, [options] { return Run(*options); }};
 }
 

@@ -104,7 +104,7 @@ void ChatSession::Run() {
     } catch (const Error& error) {
       // Only this turn is lost.
       Output::Standard().Flush();
-      fmt::print(stderr, "culet: {}\n", error.what());
+      fmt::print(stderr, "culet: {}\n", WithOptionNames(error.what()));
     }
   }
 }
@@ -127,11 +127,15 @@ bool ChatSession::Command(const std::string& line) {
     if (!argument.empty()) conversation_.think = argument == "on";
     Say(conversation_.think ? "thinking is on" : "thinking is off");
   } else if (name == "/undo") {
-    Say(conversation_.Undo()
-            ? fmt::format("the last turn is forgotten; {} left", conversation_.turns())
-            : "there is no turn to forget");
+    if (!conversation_.Undo()) {
+      Say("there is no turn to forget");
+      return true;
+    }
+    if (!statistics_.empty()) statistics_.pop_back();
+    Say(fmt::format("the last turn is forgotten; {} left", conversation_.turns()));
   } else if (name == "/reset") {
     conversation_.Clear();
+    statistics_.clear();
     Say("the conversation is forgotten");
   } else if (name == "/stats") {
     ShowStatistics();
@@ -144,7 +148,8 @@ bool ChatSession::Command(const std::string& line) {
       conversation_.Save(argument);
       Say("saved to " + argument);
     } else {
-      conversation_.Load(argument);
+      conversation_.Load(argument, model_->text());
+      statistics_.clear();
       Say(fmt::format("loaded {} turns from {}", conversation_.turns(), argument));
     }
   } else {
@@ -162,8 +167,10 @@ GenerateResult ChatSession::Answer(Statistics* statistics) {
                                                     conversation_.known_tokens());
   const std::int64_t recomputed = session_.recomputed_tokens();
   AnswerPrinter printer;
+  GenerateOptions options = options_;
+  options.on_prefill = PrefillProgress();
   const GenerateResult answer = session_.Generate(
-      prompt, options_, [&](const GenerateEvent& event) { printer.Show(event); },
+      prompt, options, [&](const GenerateEvent& event) { printer.Show(event); },
       [] { return InterruptGuard::Pending(); });
   printer.Finish();
   conversation_.SetKnownTokens(prompt, answer);
@@ -193,6 +200,7 @@ bool ChatSession::AskForResponses(const GenerateResult& answer) {
 
 void ChatSession::Turn(const std::string& message) {
   CheckUtf8(message, "the message");
+  const std::size_t turns_before = conversation_.turns();
   conversation_.AddUser(message);
   Statistics statistics;
   try {
@@ -224,16 +232,15 @@ void ChatSession::Turn(const std::string& message) {
     conversation_.Undo();
     throw;
   }
-  statistics_ = statistics;
-  any_turn_ = true;
+  if (conversation_.turns() > turns_before) statistics_.push_back(statistics);
 }
 
 void ChatSession::ShowStatistics() const {
-  if (!any_turn_) {
+  if (statistics_.empty()) {
     Say("no turn yet");
     return;
   }
-  const Statistics& s = statistics_;
+  const Statistics& s = statistics_.back();
   Say(fmt::format("prompt      {} tokens: {} kept, {} computed, {} of them again", s.prompt_tokens,
                   s.kept_tokens, s.computed_tokens, s.recomputed_tokens));
   Say(fmt::format("generated   {} tokens", s.generated_tokens));

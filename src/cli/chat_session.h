@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/conversation.h"
 #include "cli/line_reader.h"
@@ -47,8 +48,7 @@ class ChatSession {
   Session session_;
   Conversation conversation_;
   LineReader reader_;
-  Statistics statistics_;
-  bool any_turn_ = false;
+  std::vector<Statistics> statistics_;  // of the turns that were answered here and not undone
 };
 
 }  // namespace culet::cli

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -163,6 +164,27 @@ std::vector<std::int64_t> ParseNumbers(const std::string& text, const std::strin
     begin = end + 1;
   }
   return numbers;
+}
+
+std::string WithOptionNames(const std::string& message) {
+  constexpr std::string_view kMark = "Options::";
+  const auto is_name = [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == ':';
+  };
+  std::string text;
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t mark = message.find(kMark, begin);
+    if (mark == std::string::npos) return text + message.substr(begin);
+    std::size_t name = mark;  // of "TextProcessor::Options::tokenizer"
+    while (name > begin && is_name(message[name - 1])) --name;
+    text += message.substr(begin, name - begin) + "--";
+    begin = mark + kMark.size();
+    while (begin < message.size() && is_name(message[begin]) && message[begin] != ':') {
+      text += message[begin] == '_' ? '-' : message[begin];
+      ++begin;
+    }
+  }
 }
 
 double MillisecondsSinceStart() {

@@ -84,6 +84,10 @@ void AddNumber(CLI::App& app, const std::string& name, std::optional<Value>* val
       description, "");
 }
 
+// `message` with this command's names for the fields of the C++ interface: LoadOptions::max_tokens,
+// as errors of the interface say, becomes --max-tokens.
+std::string WithOptionNames(const std::string& message);
+
 // Milliseconds since the program was started.
 double MillisecondsSinceStart();
 

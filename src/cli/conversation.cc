@@ -1,10 +1,12 @@
 #include "cli/conversation.h"
 
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/answer_json.h"
+#include "cli/model_options.h"
 
 namespace culet::cli {
 namespace {
@@ -27,6 +29,30 @@ std::string RoleOf(const OrderedJson& message) {
       path.string() + ": " + finding +
           "; {\"system\": …, \"think\": …, \"messages\": […]} as /save writes it is expected, or a "
           "JSON array of messages with role and content");
+}
+
+// The template writes any role as it stands, so a misspelt one would be a turn that the model never
+// saw in training.
+void CheckRoles(const OrderedJson& messages, const std::filesystem::path& path) {
+  for (std::size_t index = 0; index < messages.size(); ++index) {
+    const std::string role = RoleOf(messages[index]);
+    const std::string place = "messages[" + std::to_string(index) + "]";
+    if (role.empty()) RefuseFile(path, place + " has no role");
+    const bool known = role == "system" || role == "developer" || role == "user" ||
+                       role == "assistant" || role == "model" || role == "tool";
+    if (known) continue;
+    RefuseFile(path, place + ".role is " + JsonExcerpt(Json(role)) +
+                         ", which is none of \"system\", \"user\", \"assistant\" and \"tool\"");
+  }
+}
+
+std::string RequestOf(const OrderedJson& messages, const std::string& tools, bool think) {
+  JsonObject request;
+  request.Add("messages", messages);
+  if (!tools.empty()) request.AddText("tools", tools);
+  request.Add("enable_thinking", think);
+  request.Add("add_generation_prompt", true);
+  return request.Text();
 }
 
 }  // namespace
@@ -81,12 +107,7 @@ std::string Conversation::RequestText() const {
   OrderedJson messages = OrderedJson::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
   for (const OrderedJson& message : messages_) messages.push_back(message);
-  JsonObject request;
-  request.Add("messages", messages);
-  if (!tools.empty()) request.AddText("tools", tools);
-  request.Add("enable_thinking", think);
-  request.Add("add_generation_prompt", true);
-  return request.Text();
+  return RequestOf(messages, tools, think);
 }
 
 void Conversation::SetKnownTokens(const Prompt& prompt, const GenerateResult& answer) {
@@ -95,44 +116,51 @@ void Conversation::SetKnownTokens(const Prompt& prompt, const GenerateResult& an
 }
 
 void Conversation::Save(const std::filesystem::path& path) const {
-  OrderedJson file = {{"system", system}, {"think", think}, {"messages", messages_}};
+  OrderedJson file = {{"system", system}, {"think", think}};
+  if (!tools.empty()) file["tools"] = ParseOrderedJson(tools, "the tools");
+  file["messages"] = messages_;
   FileSystem::Real().WriteFileAtomically(
       path, file.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
 }
 
-void Conversation::Load(const std::filesystem::path& path) {
+void Conversation::Load(const std::filesystem::path& path, const TextProcessor& text) {
   const OrderedJson file =
       ParseOrderedJson(FileSystem::Real().ReadFile(path, kMostFileBytes), path.string());
-  OrderedJson messages = file;
-  std::string new_system;
-  bool new_think = think;
+  Conversation loaded;
+  loaded.think = think;
+  loaded.tools = tools;
+  loaded.known_ = known_;
+  loaded.messages_ = file;
   if (file.is_object()) {
     if (!file.contains("messages")) RefuseFile(path, "there are no messages in it");
-    messages = file["messages"];
+    loaded.messages_ = file["messages"];
     if (file.contains("system")) {
       if (!file["system"].is_string())
         RefuseFile(path, "system is " + JsonTypeName(file["system"]));
-      new_system = file["system"].get<std::string>();
+      loaded.system = file["system"].get<std::string>();
     }
     if (file.contains("think")) {
       if (!file["think"].is_boolean()) RefuseFile(path, "think is " + JsonTypeName(file["think"]));
-      new_think = file["think"].get<bool>();
+      loaded.think = file["think"].get<bool>();
     }
+    if (file.contains("tools")) loaded.tools = ToolsText(file["tools"], path.string());
   }
+  OrderedJson& messages = loaded.messages_;
   if (!messages.is_array()) RefuseFile(path, "the messages are " + JsonTypeName(messages));
-  for (std::size_t index = 0; index < messages.size(); ++index) {
-    if (RoleOf(messages[index]).empty()) {
-      RefuseFile(path, "message " + std::to_string(index) + " has no role");
-    }
+  CheckRoles(messages, path);
+  try {
+    // The tokens, too, are what a turn would make of it: media parts are refused there.
+    text.RenderTokens(RequestOf(messages, loaded.tools, loaded.think), path.string());
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).starts_with(path.string())) throw;
+    throw Error(error.kind(), path.string() + ": " + error.what());
   }
   if (!messages.empty() && RoleOf(messages[0]) == "system" && messages[0].contains("content") &&
       messages[0]["content"].is_string()) {
-    new_system = messages[0]["content"].get<std::string>();
+    loaded.system = messages[0]["content"].get<std::string>();
     messages.erase(messages.begin());
   }
-  messages_ = std::move(messages);
-  system = std::move(new_system);
-  think = new_think;
+  *this = std::move(loaded);
 }
 
 }  // namespace culet::cli

@@ -36,10 +36,12 @@ class Conversation {
   const std::vector<TokenId>& known_tokens() const { return known_; }
   void SetKnownTokens(const Prompt& prompt, const GenerateResult& answer);
 
-  // {"system": …, "think": …, "messages": […]}. Load also takes a bare array of messages; on an
-  // error the conversation stays as it is. Both throw Error.
+  // {"system": …, "think": …, "tools": …, "messages": […]}. Load also takes a bare array of
+  // messages, and keeps the tools where the file has none. What `text` would refuse as a request is
+  // refused, with the index that a message has in the file; on an error the conversation stays as
+  // it is. Both throw Error.
   void Save(const std::filesystem::path& path) const;
-  void Load(const std::filesystem::path& path);
+  void Load(const std::filesystem::path& path, const TextProcessor& text);
 
  private:
   OrderedJson messages_ = OrderedJson::array();  // without the system prompt

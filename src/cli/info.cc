@@ -64,6 +64,8 @@ OrderedJson InfoJson(const ModelInfo& info) {
       {"unused", unused},
       {"bytes_per_token", info.bytes_per_token},
       {"rows_read_bytes", info.rows_read_bytes},
+      {"sliding_kv_bytes_per_token", info.sliding_kv_bytes_per_token},
+      {"full_kv_bytes_per_token", info.full_kv_bytes_per_token},
       {"macs_per_prompt_token", info.macs_per_prompt_token},
       {"macs_per_decoded_token", info.macs_per_decoded_token},
       {"context", info.context},

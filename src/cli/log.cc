@@ -4,6 +4,8 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "cli/command.h"
+
 namespace culet::cli {
 namespace {
 
@@ -42,11 +44,11 @@ void PrintPlan(const ModelInfo& info) {
 }
 
 void PrintWarnings(const ModelInfo& info) {
-  for (const std::string& warning : info.warnings) Warn(warning);
+  for (const std::string& warning : info.warnings) Warn(WithOptionNames(warning));
 }
 
 void PrintWarnings(const TextProcessor& text) {
-  for (const std::string& warning : text.warnings()) Warn(warning);
+  for (const std::string& warning : text.warnings()) Warn(WithOptionNames(warning));
 }
 
 }  // namespace culet::cli

@@ -1,8 +1,12 @@
 // The command `culet`: parses, runs one subcommand, turns errors into messages and exit codes.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <new>
 
@@ -55,11 +59,20 @@ int ParseAndRun(int argc, char** argv) {
       AddRun(app),   AddChat(app),   AddInfo(app),  AddTokenize(app), AddRender(app),
       AddParse(app), AddLogits(app), AddBench(app), AddSynth(app),    AddPull(app),
       AddList(app),  AddRm(app),     AddVerify(app)};
+  // What other programs of this kind take too: culet help, culet help run, culet version.
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  if (!words.empty() && words[0] == "help") {
+    words.erase(words.begin());
+    words.push_back("--help");
+  } else if (words.size() == 1 && words[0] == "version") {
+    words[0] = "--version";
+  }
+  std::reverse(words.begin(), words.end());  // as CLI11 wants them
   try {
-    app.parse(argc, argv);
+    app.parse(words);
   } catch (const CLI::CallForHelp&) {
     const std::vector<CLI::App*> chosen = app.get_subcommands();
-    Output::Standard().Write(chosen.empty() ? app.help() : chosen[0]->help());
+    Output::Standard().Write(chosen.empty() ? app.help() : chosen[0]->help("culet"));
     return 0;
   } catch (const CLI::CallForVersion& version) {
     Output::Standard().Write(std::string(version.what()) + "\n");
@@ -95,7 +108,18 @@ void FlushQuietly() {
   }
 }
 
+// Where one of the standard streams was closed, the next file to be opened would get its number,
+// and be read or written for it. What stands in here fails at both.
+void HoldStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(stream, F_GETFD) < 0 && errno == EBADF) {
+      ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+  }
+}
+
 int Main(int argc, char** argv) {
+  HoldStandardStreams();
   ::signal(SIGPIPE, SIG_IGN);  // a closed pipe is seen where it is written to
   try {
     const int exit_code = ParseAndRun(argc, argv);
@@ -107,9 +131,11 @@ int Main(int argc, char** argv) {
     return kExitInterrupted;
   } catch (const Error& error) {
     FlushQuietly();
-    return Fail(error.what(), ExitCodeOf(error.kind()));
+    return Fail(WithOptionNames(error.what()), ExitCodeOf(error.kind()));
   } catch (const std::bad_alloc&) {
-    return Fail("memory ran out; a smaller --context needs less", kExitResource);
+    return Fail(
+        "memory ran out: what was given to read, or the model, is larger than what is free here",
+        kExitResource);
   } catch (const std::exception& error) {
     return Fail(std::string("internal error, please report it: ") + error.what(), kExitInternal);
   }

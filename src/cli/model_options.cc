@@ -3,7 +3,6 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "cli/command.h"
 #include "cli/text_input.h"
 
@@ -67,6 +66,16 @@ void ModelOptions::AddVerbose(CLI::App& app) {
 void ModelOptions::AddFetch(CLI::App& app) {
   AddFlag(app, "--yes", &fetch.yes, "Fetch a model that is not there without asking");
   AddFlag(app, "--offline", &fetch.offline, "Fetch nothing: the model must be there");
+}
+
+void ModelOptions::AddAll(CLI::App& app) {
+  AddThreads(app);
+  AddContext(app);
+  AddTokenizer(app);
+  AddOverride(app);
+  AddAllowControlTokens(app);
+  AddFetch(app);
+  AddVerbose(app);
 }
 
 LoadOptions ModelOptions::ToLoadOptions() const {
@@ -141,12 +150,18 @@ GenerateOptions SamplingOptions::ToGenerateOptions() const {
   return options;
 }
 
-std::string ReadTools(const std::string& path) {
-  const OrderedJson tools =
-      ParseOrderedJson(ReadTextFile(path), path == "-" ? "standard input" : path);
+void RequestOptions::Add(CLI::App& app, const std::string& tools_hint) {
+  AddText(app, "--system", &system, "TEXT", "The system prompt", &has_system);
+  AddFlag(app, "--think", &think, "Let the model think before it answers");
+  AddText(app, "--tools", &tools, "FILE",
+          "Tools that the model may call: a JSON array, in OpenAI's\nform or of bare functions; " +
+              tools_hint);
+}
+
+std::string ToolsText(const OrderedJson& tools, const std::string& place) {
   if (!tools.is_array()) {
     throw Error(ErrorKind::kInvalidArgument,
-                path + ": tools are " + JsonTypeName(tools) +
+                place + ": tools are " + JsonTypeName(tools) +
                     "; a JSON array of tools is expected: [{\"type\": \"function\", \"function\": "
                     "{\"name\": …, \"description\": …, \"parameters\": …}}]");
   }
@@ -158,13 +173,18 @@ std::string ReadTools(const std::string& path) {
     if (!function.is_object() || !function.contains("name") || !function["name"].is_string()) {
       throw Error(
           ErrorKind::kInvalidArgument,
-          path + ": tool " + std::to_string(index) +
+          place + ": tool " + std::to_string(index) +
               " has no function name; {\"name\": …, \"description\": …, \"parameters\": …} is "
               "expected, alone or as \"function\"");
     }
     wrapped.push_back(has_function ? tool : OrderedJson{{"type", "function"}, {"function", tool}});
   }
   return wrapped.dump();
+}
+
+std::string ReadTools(const std::string& path) {
+  const std::string place = path == "-" ? "standard input" : path;
+  return ToolsText(ParseOrderedJson(ReadTextFile(path), place), place);
 }
 
 }  // namespace culet::cli

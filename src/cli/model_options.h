@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/model_path.h"
 #include "culet/generate.h"
@@ -33,6 +34,8 @@ struct ModelOptions {
   void AddAllowControlTokens(CLI::App& app);
   void AddVerbose(CLI::App& app);
   void AddFetch(CLI::App& app);
+  // All of the above but MODEL, for what answers.
+  void AddAll(CLI::App& app);
 
   // Throws Error(kInvalidArgument) naming the option.
   LoadOptions ToLoadOptions() const;
@@ -54,8 +57,21 @@ struct SamplingOptions {
   GenerateOptions ToGenerateOptions() const;
 };
 
-// The tools of a file as JSON text of an array in OpenAI's form; functions that stand bare in it
-// are wrapped. Throws Error naming the file and the tool.
+// What an answer is asked with beside the user's message.
+struct RequestOptions {
+  std::string system;
+  bool has_system = false;
+  std::string tools;  // a file
+  bool think = false;
+
+  // `tools_hint` ends the help of --tools.
+  void Add(CLI::App& app, const std::string& tools_hint);
+};
+
+// `tools` as JSON text of an array in OpenAI's form; functions that stand bare in it are wrapped.
+// Throws Error naming `place` and the tool.
+std::string ToolsText(const OrderedJson& tools, const std::string& place);
+// The same of a file.
 std::string ReadTools(const std::string& path);
 
 }  // namespace culet::cli

@@ -58,13 +58,14 @@ std::string Dimmed(std::string_view text) { return "\x1b[2m" + std::string(text)
 bool StandardInputIsTerminal() { return ::isatty(STDIN_FILENO) == 1; }
 bool StandardErrorIsTerminal() { return ::isatty(STDERR_FILENO) == 1; }
 
-Progress::Progress(std::string what) : what_(std::move(what)) {}
+Progress::Progress(std::string what, double delay_ms)
+    : what_(std::move(what)), next_ms_(MillisecondsSinceStart() + delay_ms) {}
 
 void Progress::Show(double done, double total, std::string_view detail) {
   if (!StandardErrorIsTerminal()) return;
   const double now_ms = MillisecondsSinceStart();
-  if (now_ms - last_ms_ < 100) return;
-  last_ms_ = now_ms;
+  if (now_ms < next_ms_) return;
+  next_ms_ = now_ms + 100;
   visible_ = true;
   const double percent = total > 0 ? 100.0 * done / total : 0;
   std::string line = fmt::format("{} {:.0f}% {}", what_, percent, detail);

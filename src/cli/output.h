@@ -34,7 +34,8 @@ bool StandardErrorIsTerminal();
 // One line on standard error that is drawn over and over on a terminal, and nothing in a pipe.
 class Progress {
  public:
-  explicit Progress(std::string what);
+  // Nothing is drawn in the first `delay_ms`: what is done by then needs none.
+  explicit Progress(std::string what, double delay_ms = 0);
   ~Progress() { Clear(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -45,7 +46,7 @@ class Progress {
  private:
   std::string what_;
   bool visible_ = false;
-  double last_ms_ = -1000;
+  double next_ms_;  // since the program's start; nothing is drawn before
 };
 
 }  // namespace culet::cli

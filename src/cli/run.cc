@@ -24,12 +24,9 @@ namespace {
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  RequestOptions request;
   std::string prompt;
   bool has_prompt = false;
-  std::string system;
-  bool has_system = false;
-  std::string tools;
-  bool think = false;
   bool raw = false;
   bool no_stream = false;
   bool json = false;
@@ -43,7 +40,8 @@ void CheckOptions(const RunOptions& options) {
   if (!options.has_prompt) {
     refuse("the prompt is missing: culet run MODEL \"…\", or - to read it from standard input");
   }
-  if (options.raw && (options.has_system || options.think || !options.tools.empty())) {
+  if (options.raw &&
+      (options.request.has_system || options.request.think || !options.request.tools.empty())) {
     refuse(
         "--raw uses no chat template, so --system, --think and --tools have no place in it; leave "
         "out --raw or them");
@@ -52,7 +50,7 @@ void CheckOptions(const RunOptions& options) {
     refuse("--logprobs is " + std::to_string(options.logprobs) + "; it must be 0 to 1000");
   }
   if (options.logprobs > 0 && !options.json) refuse("--logprobs shows in --json only; add --json");
-  if (options.prompt == "-" && options.tools == "-") {
+  if (options.prompt == "-" && options.request.tools == "-") {
     refuse("prompt and --tools cannot both come from standard input");
   }
 }
@@ -60,14 +58,14 @@ void CheckOptions(const RunOptions& options) {
 std::string RequestText(const RunOptions& options, const std::string& prompt,
                         const std::string& tools) {
   OrderedJson messages = OrderedJson::array();
-  if (options.has_system) {
-    messages.push_back({{"role", "system"}, {"content", options.system}});
+  if (options.request.has_system) {
+    messages.push_back({{"role", "system"}, {"content", options.request.system}});
   }
   messages.push_back({{"role", "user"}, {"content", prompt}});
   JsonObject request;
   request.Add("messages", messages);
   if (!tools.empty()) request.AddText("tools", tools);
-  request.Add("enable_thinking", options.think);
+  request.Add("enable_thinking", options.request.think);
   request.Add("add_generation_prompt", true);
   return request.Text();
 }
@@ -117,7 +115,7 @@ std::string ResultText(const RunOptions& options, const Model& model, const Gene
 // A base model has no template: its prompt is completed as it stands.
 bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::string& model) {
   if (options.raw || text.has_chat_template()) return options.raw;
-  if (options.has_system || options.think || !options.tools.empty()) {
+  if (options.request.has_system || options.request.think || !options.request.tools.empty()) {
     throw Error(
         ErrorKind::kInvalidArgument,
         model +
@@ -134,14 +132,15 @@ int Run(const RunOptions& options) {
   generate.logprobs = static_cast<int>(options.logprobs);
   const std::string prompt_text = options.prompt == "-" ? ReadStandardInput() : options.prompt;
   CheckUtf8(prompt_text, "the prompt");
-  CheckUtf8(options.system, "--system");
-  const std::string tools = options.tools.empty() ? "" : ReadTools(options.tools);
+  CheckUtf8(options.request.system, "--system");
+  const std::string tools = options.request.tools.empty() ? "" : ReadTools(options.request.tools);
 
   const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load_options);
   const TextProcessor& text = model->text();
   const double load_ms = MillisecondsSinceStart() - load_start;
+  model->defaults();  // where they are broken, that is said before all else
   PrintWarnings(model->info());
   if (options.model.verbose) PrintPlan(model->info());
 
@@ -162,6 +161,7 @@ int Run(const RunOptions& options) {
   const auto on_event = [&](const GenerateEvent& event) {
     if (stream) printer.Show(event);
   };
+  generate.on_prefill = PrefillProgress();
   const double generate_start = MillisecondsSinceStart();
   const GenerateResult result =
       session.Generate(prompt, generate, on_event, [] { return InterruptGuard::Pending(); });
@@ -194,26 +194,15 @@ Command AddRun(CLI::App& app) {
   options->model.AddModel(*command);
   AddText(*command, "PROMPT", &options->prompt, "", "The prompt; - reads standard input",
           &options->has_prompt);
-  AddText(*command, "--system", &options->system, "TEXT", "The system prompt",
-          &options->has_system);
+  options->request.Add(*command, "- reads standard input");
   options->sampling.Add(*command);
-  AddFlag(*command, "--think", &options->think, "Let the model think before it answers");
-  AddText(*command, "--tools", &options->tools, "FILE",
-          "Tools that the model may call: a JSON array, in OpenAI's\n"
-          "form or of bare functions; - reads standard input");
   AddFlag(*command, "--raw", &options->raw,
           "Complete the prompt without chat template, <bos> in front");
   AddFlag(*command, "--no-stream", &options->no_stream, "Print the answer when it is complete");
   AddFlag(*command, "--json", &options->json, "Print one JSON object when the answer is complete");
   AddNumber(*command, "--logprobs", &options->logprobs,
             "With --json: log-probabilities of each token and of\nthe N likeliest", "N");
-  options->model.AddThreads(*command);
-  options->model.AddContext(*command);
-  options->model.AddTokenizer(*command);
-  options->model.AddOverride(*command);
-  options->model.AddAllowControlTokens(*command);
-  options->model.AddFetch(*command);
-  options->model.AddVerbose(*command);
+  options->model.AddAll(*command);
   return {command, [options] { return Run(*options); }};
 }
 

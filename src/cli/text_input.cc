@@ -6,13 +6,23 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "cli/interrupt.h"
 
 namespace culet::cli {
 namespace {
 
 constexpr std::size_t kReadBytes = 1u << 18;
-constexpr std::uint64_t kMostFileBytes = 1u << 30;
+// Of a file, of standard input, and of one line: four times what the longest context (2^24 tokens)
+// holds of English.
+constexpr std::uint64_t kMostTextBytes = 256u << 20;
+
+void CheckSize(std::size_t bytes, const std::string& place) {
+  if (bytes <= kMostTextBytes) return;
+  throw Error(ErrorKind::kResource, place + " has more than " + std::to_string(kMostTextBytes) +
+                                        " bytes, the most that is read as one text; no context "
+                                        "holds as much. Give a part of it");
+}
 
 // Appends what one read gives; false at the end.
 bool ReadSome(std::string* text) {
@@ -29,55 +39,25 @@ bool ReadSome(std::string* text) {
   return count > 0;
 }
 
-// Bytes of the character at text[0], 0 where there is none.
-std::size_t CharacterBytes(std::string_view text) {
-  const auto byte = [&](std::size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const auto more = [&](std::size_t i) { return (byte(i) & 0xc0u) == 0x80u; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return more(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    if (!more(1) || !more(2)) return 0;
-    if (first == 0xe0 && byte(1) < 0xa0) return 0;   // overlong
-    if (first == 0xed && byte(1) >= 0xa0) return 0;  // a surrogate
-    return 3;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    if (!more(1) || !more(2) || !more(3)) return 0;
-    if (first == 0xf0 && byte(1) < 0x90) return 0;   // overlong
-    if (first == 0xf4 && byte(1) >= 0x90) return 0;  // beyond U+10FFFF
-    return 4;
-  }
-  return 0;
-}
-
 }  // namespace
 
 void CheckUtf8(std::string_view text, const std::string& place) {
-  std::size_t offset = 0;
-  while (offset < text.size()) {
-    const std::size_t bytes = CharacterBytes(text.substr(offset));
-    if (bytes == 0) {
-      throw Error(ErrorKind::kInvalidArgument,
-                  place + " is not UTF-8 at byte offset " + std::to_string(offset) +
-                      "; convert it first, for example with iconv -t UTF-8");
-    }
-    offset += bytes;
-  }
+  const std::size_t offset = FindInvalidUtf8(text);
+  if (offset == text.size()) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              place + " is not UTF-8 at byte offset " + std::to_string(offset) +
+                  "; convert it first, for example with iconv -t UTF-8");
 }
 
 std::string ReadStandardInput() {
   std::string text;
-  while (ReadSome(&text)) {
-  }
+  while (ReadSome(&text)) CheckSize(text.size(), "standard input");
   return text;
 }
 
 std::string ReadTextFile(const std::string& path) {
   if (path == "-") return ReadStandardInput();
-  return FileSystem::Real().ReadFile(path, kMostFileBytes);
+  return FileSystem::Real().ReadFile(path, kMostTextBytes);
 }
 
 bool LineInput::TakeLine(std::string_view* line) {
@@ -105,6 +85,8 @@ void LineInput::Fill() {
   searched_ -= begin_;
   begin_ = 0;
   at_end_ = !ReadSome(&buffer_);
+  // All but the last read belongs to one line.
+  CheckSize(buffer_.size(), "standard input, line " + std::to_string(number_ + 1));
 }
 
 }  // namespace culet::cli

@@ -10,13 +10,14 @@ namespace culet::cli {
 // "the prompt", "--system".
 void CheckUtf8(std::string_view text, const std::string& place);
 
-// All of standard input. Throws Error(kIo).
+// All of standard input. Throws Error: kIo, or kResource where it is larger than any context.
 std::string ReadStandardInput();
 
 // The file, or standard input where `path` is "-".
 std::string ReadTextFile(const std::string& path);
 
-// Lines of standard input through a large buffer. Threads: one caller.
+// Lines of standard input through a large buffer; the same limit holds for a line. Threads: one
+// caller.
 class LineInput {
  public:
   // The next line without its end; false at the end of the input. Calls `before_waiting` when what

@@ -15,9 +15,8 @@ Buffer::Buffer(std::size_t bytes) : size_(bytes) {
   void* block = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (block == MAP_FAILED) {
     size_ = 0;
-    throw Error(ErrorKind::kResource,
-                "cannot allocate " + std::to_string(bytes >> 20) +
-                    " MiB of memory; a smaller --context or --chunk needs less");
+    throw Error(ErrorKind::kResource, "cannot allocate " + std::to_string(bytes >> 20) +
+                                          " MiB of memory; a smaller context or chunk needs less");
   }
   // KV pages and activations are read in long runs: huge pages save misses of the TLB.
   (void)::madvise(block, bytes, MADV_HUGEPAGE);

@@ -80,7 +80,7 @@ void Engine::Append(int sequence, std::span<const std::int32_t> tokens) {
                 std::to_string(total) + " tokens (" + std::to_string(all.size()) + " kept and " +
                     std::to_string(tokens.size()) + " new) do not fit the context of " +
                     std::to_string(kv_.plan().context) +
-                    "; a larger --context makes room, or shorten the prompt");
+                    "; a larger context makes room, or shorten the prompt");
   }
   all.insert(all.end(), tokens.begin(), tokens.end());
 }
@@ -151,7 +151,7 @@ View<const float, 2> Engine::Logits(View<const float, 2> hidden) {
   return logits;
 }
 
-std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk) {
+std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk, const LayerTap& tap) {
   if (chunk <= 0 || chunk > kv_.plan().chunk) chunk = kv_.plan().chunk;
   std::int64_t left = static_cast<std::int64_t>(tokens_[sequence].size()) - computed(sequence);
   if (left == 0) {
@@ -164,7 +164,7 @@ std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk) {
   const bool last_step = left <= chunk;
   const StepPart part = {sequence, std::min(left, chunk),
                          last_step ? Wanted::kLast : Wanted::kNone};
-  const View<const float, 2> hidden = Step(std::span(&part, 1));
+  const View<const float, 2> hidden = Step(std::span(&part, 1), tap);
   if (!last_step) return {};
   const View<const float, 2> logits = Logits(hidden);
   return {logits.data(), static_cast<std::size_t>(config_.vocab)};

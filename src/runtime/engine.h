@@ -69,12 +69,13 @@ class Engine {
 
   // Computes what is left of the sequence, `chunk` rows a step (0: the plan's), and returns the
   // logits of its last token [vocab]. `should_stop` is asked before each step; true returns an
-  // empty span with everything still valid.
+  // empty span with everything still valid. `tap` sees every layer of every step.
   template <typename ShouldStop>
-  std::span<const float> CatchUp(int sequence, std::int64_t chunk, const ShouldStop& should_stop) {
+  std::span<const float> CatchUp(int sequence, std::int64_t chunk, const ShouldStop& should_stop,
+                                 const LayerTap& tap = {}) {
     for (;;) {
       if (should_stop()) return {};
-      const std::span<const float> logits = CatchUpStep(sequence, chunk);
+      const std::span<const float> logits = CatchUpStep(sequence, chunk, tap);
       if (!logits.empty()) return logits;
     }
   }
@@ -86,7 +87,7 @@ class Engine {
 
  private:
   // One step of CatchUp; the logits where it was the last one, else an empty span.
-  std::span<const float> CatchUpStep(int sequence, std::int64_t chunk);
+  std::span<const float> CatchUpStep(int sequence, std::int64_t chunk, const LayerTap& tap);
   void CheckTokens(std::span<const std::int32_t> tokens) const;
 
   const ModelConfig& config_;

@@ -55,7 +55,7 @@ std::uint64_t KvPlan::Bytes(const ModelConfig& config) const {
       throw Error(ErrorKind::kResource, "the KV of " + std::to_string(sequences) +
                                             " sequences of " + std::to_string(context) +
                                             " positions has more bytes than any machine; a smaller "
-                                            "--context needs less");
+                                            "context needs less");
     }
     bytes += 2 * Aligned(*half);
   }
@@ -149,7 +149,7 @@ void KvCache::Extend(int sequence, std::int64_t count) {
   if (new_length > plan_.context) {
     throw Error(ErrorKind::kResource,
                 std::to_string(new_length) + " positions do not fit the context of " +
-                    std::to_string(plan_.context) + "; a larger --context makes room");
+                    std::to_string(plan_.context) + "; a larger context makes room");
   }
   for (std::int64_t page = PagesFor(state.length); page < PagesFor(new_length); ++page) {
     // The plan gives every sequence its full share of both pools: neither can run dry.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 
 #include "culet/culet.h"
 
@@ -15,10 +16,12 @@ std::filesystem::path Pebble() {
   return std::filesystem::path(CULET_SOURCE_DIR) / "models" / "pebble";
 }
 
-std::shared_ptr<Model> Load(std::int64_t context = 1024, std::int64_t rewind_tokens = 512) {
+std::shared_ptr<Model> Load(std::int64_t context = 1024, std::int64_t rewind_tokens = 512,
+                            std::int64_t chunk = 512) {
   LoadOptions options;
   options.threads = 1;
   options.context = context;
+  options.chunk = chunk;
   options.rewind_tokens = rewind_tokens;
   return Model::Load(Pebble(), options);
 }
@@ -85,8 +88,13 @@ TEST(Session, TheSamePromptAgainComputesOneToken) {
   EXPECT_EQ(again.tokens, first.tokens);
 }
 
+// Memory for fewer rows of the sliding layers than the thought has: without a pin those before it
+// would be gone.
+constexpr std::int64_t kFewRewindTokens = 128;
+constexpr std::int64_t kSmallChunk = 16;
+
 TEST(Session, GoingBackOverADroppedThoughtKeepsThePrompt) {
-  const std::shared_ptr<Model> model = Load();
+  const std::shared_ptr<Model> model = Load(1024, kFewRewindTokens, kSmallChunk);
   Session session(model);
   const Prompt prompt = Ask(*model, "hello");
   session.Append(prompt.tokens);
@@ -99,6 +107,42 @@ TEST(Session, GoingBackOverADroppedThoughtKeepsThePrompt) {
   const GenerateResult result = session.Generate(next, Greedy(4));
   EXPECT_EQ(result.cached_tokens, static_cast<std::int64_t>(prompt.tokens.size()));
   EXPECT_EQ(session.recomputed_tokens(), 0);
+}
+
+// The same without a Pin of ours: Generate pins the end of its prompt.
+TEST(Session, AnAnswerThatIsDroppedIsGoneBackOverWithoutComputingAgain) {
+  const std::shared_ptr<Model> model = Load(1024, kFewRewindTokens, kSmallChunk);
+  Session session(model);
+  GenerateOptions options = Greedy(400);  // much longer than the sliding window
+  options.ignore_stop_tokens = true;
+  const Prompt prompt = Ask(*model, "hello");
+  ASSERT_EQ(session.Generate(prompt, options).completion_tokens, 400);
+  Prompt next = prompt;
+  const std::vector<TokenId> answer = model->text().Encode("Hi");
+  next.tokens.insert(next.tokens.end(), answer.begin(), answer.end());
+  const GenerateResult result = session.Generate(next, Greedy(4));
+  EXPECT_EQ(result.cached_tokens, static_cast<std::int64_t>(prompt.tokens.size()));
+  EXPECT_EQ(session.recomputed_tokens(), 0);
+}
+
+TEST(Session, TellsHowMuchOfThePromptIsComputed) {
+  const std::shared_ptr<Model> model = Load(1024, 0, kSmallChunk);
+  Session session(model);
+  Prompt prompt;
+  prompt.tokens.assign(100, 2);
+  session.Append(std::span(prompt.tokens).first(40));
+  GenerateOptions options = Greedy(3);
+  std::vector<std::int64_t> done;
+  options.on_prefill = [&](std::int64_t tokens, std::int64_t total) {
+    EXPECT_EQ(total, 60);
+    done.push_back(tokens);
+  };
+  const GenerateResult result = session.Generate(prompt, options);
+  EXPECT_EQ(result.computed_tokens, 60);
+  ASSERT_GE(done.size(), 8u);  // more than once a step
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
+  EXPECT_EQ(done.front(), 0);
+  EXPECT_EQ(done.back(), 60);
 }
 
 TEST(Session, EndsByLengthAtMaxTokensAndAtTheContext) {
@@ -237,7 +281,23 @@ TEST(Model, RefusesOptionsOutOfRangeByName) {
   options = {};
   options.context = std::int64_t{1} << 24;  // with so many sequences more KV than memory
   options.sequences = 4096;
-  EXPECT_NE(message(options).find("--context"), std::string::npos) << message(options);
+  EXPECT_NE(message(options).find("LoadOptions::context"), std::string::npos) << message(options);
+}
+
+TEST(Model, ABrokenGenerationConfigIsToldToThoseWhoNeedIt) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(::testing::TempDir()) / "culet-broken-defaults";
+  fs::remove_all(folder);
+  fs::copy(Pebble(), folder);
+  std::ofstream(folder / "generation_config.json") << R"({"temperature": -3})";
+  const std::shared_ptr<Model> model = Model::Load(folder);
+  int rows = 0;
+  model->Logits(std::vector<TokenId>{2, 3}, 0, [&](std::int64_t, auto) { ++rows; });
+  EXPECT_EQ(rows, 2);
+  EXPECT_THROW(model->defaults(), Error);
+  Session session(model);
+  EXPECT_THROW(session.Generate(Ask(*model, "hello"), Greedy(1)), Error);
+  fs::remove_all(folder);
 }
 
 }  // namespace

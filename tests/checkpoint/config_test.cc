@@ -266,10 +266,10 @@ TEST(Config, OverridesReachFieldsInBothForms) {
   EXPECT_THAT(fails(ErrorKind::kUnsupported, "text_config.hidden_activation", "gelu"),
               HasSubstr("text_config.hidden_activation is \"gelu\""));
   EXPECT_THAT(fails(ErrorKind::kInvalidArgument, "text_config.nothing.rope_theta", "3"),
-              HasSubstr("--override text_config.nothing.rope_theta=3"));
+              HasSubstr("the override text_config.nothing.rope_theta=3"));
   EXPECT_THAT(fails(ErrorKind::kInvalidArgument, "text_config.vocab_size.x", "3"),
-              HasSubstr("--override"));
-  EXPECT_THAT(fails(ErrorKind::kInvalidArgument, "", "3"), HasSubstr("--override"));
+              HasSubstr("the override"));
+  EXPECT_THAT(fails(ErrorKind::kInvalidArgument, "", "3"), HasSubstr("the override"));
 }
 
 struct Refusal {

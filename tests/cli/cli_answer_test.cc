@@ -2,6 +2,7 @@
 // says.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -225,6 +226,41 @@ TEST(Bench, JsonHasTheKeysForEachOfTheLists) {
   EXPECT_EQ(bench["decode"][1]["context"], 16);
   EXPECT_GT(bench["decode"][1]["bytes_per_token"], bench["decode"][0]["bytes_per_token"])
       << "more KV";
+}
+
+// Shared layers in e2b_like all fall in one kind, so that a share of all KV would be wrong.
+TEST(Bench, TheKvThatATokenReadsIsExact) {
+  const TemporaryFolder folder;
+  const json info = RunJson(folder, "culet info $GOLDEN/e2b_like --json --context 64");
+  std::ifstream file(std::filesystem::path(CULET_SOURCE_DIR) /
+                     "tests/golden/text/e2b_like/config.json");
+  json config = json::parse(file);
+  if (config.contains("text_config")) config = config["text_config"];
+  const int owners =
+      config["num_hidden_layers"].get<int>() - config["num_kv_shared_layers"].get<int>();
+  double sliding = 0, full = 0;  // bytes of a position
+  const int kv_heads = config["num_key_value_heads"];
+  for (int layer = 0; layer < owners; ++layer) {
+    const bool is_full = config["layer_types"][static_cast<std::size_t>(layer)] == "full_attention";
+    const int full_heads = config["num_global_key_value_heads"].is_number()
+                               ? config["num_global_key_value_heads"].get<int>()
+                               : kv_heads;
+    const int head_dim = config[is_full ? "global_head_dim" : "head_dim"];
+    (is_full ? full : sliding) +=
+        2.0 * head_dim * (is_full ? full_heads : kv_heads) * (info["kv_dtype"] == "F32" ? 4 : 2);
+  }
+  EXPECT_EQ(info["sliding_kv_bytes_per_token"], sliding);
+  EXPECT_EQ(info["full_kv_bytes_per_token"], full);
+  const json bench = RunJson(
+      folder,
+      "culet bench $GOLDEN/e2b_like --prefill 0 --decode 4 --context 4,40 --repeat 1 --json");
+  const double window = info["window"];
+  const double weights =
+      info["bytes_per_token"].get<double>() + info["rows_read_bytes"].get<double>();
+  for (const json& run : bench["decode"]) {
+    const double middle = run["context"].get<double>() + 2;
+    EXPECT_EQ(run["bytes_per_token"], weights + full * middle + sliding * std::min(middle, window));
+  }
 }
 
 TEST(Bench, CsvAndTextHaveALineAMeasurement) {

@@ -1,8 +1,11 @@
 // Fails where a conversation forgets, computes again what it has, or cannot be edited and stopped.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <sstream>
 
 #include "cli/program.h"
 
@@ -138,6 +141,79 @@ TEST(Chat, SavesAndGoesOnWithWhatWasSaved) {
   EXPECT_NE(refused.error.find("no/such.json"), std::string::npos);
 }
 
+TEST(Chat, StatsAreOfTheLastTurnThatIsNotUndone) {
+  const TemporaryFolder folder;
+  const Finished chat = Chat(folder,
+                             "Hi\n/stats\nWhat is 3 + 4?\n/undo\n/stats\n/undo\n/stats\nHi\n"
+                             "/reset\n/stats\n");
+  const std::vector<Stats> stats = AllStats(chat.out);
+  ASSERT_EQ(stats.size(), 2u) << chat.out;
+  EXPECT_EQ(stats[1].prompt, stats[0].prompt);
+  EXPECT_EQ(stats[1].computed, stats[0].computed);
+  std::size_t none = 0;
+  for (std::size_t at = 0; (at = chat.out.find("no turn yet", at)) != std::string::npos; ++at) {
+    ++none;
+  }
+  EXPECT_EQ(none, 2u) << chat.out;
+}
+
+TEST(Chat, ToolsAreSavedAndComeBack) {
+  const TemporaryFolder folder;
+  folder.Write("tools.json", R"([{"name": "weather", "description": "d"}])");
+  const Finished with =
+      Chat(folder, "Hi\n/save talk.json\nHi\n/stats\n", "--max-tokens 3 --tools tools.json");
+  const json talk = json::parse(folder.Read("talk.json"));
+  ASSERT_EQ(talk["tools"].size(), 1u) << talk;
+  EXPECT_EQ(talk["tools"][0]["function"]["name"], "weather");
+  const Finished loaded = Chat(folder, "/load talk.json\nHi\n/stats\n", "--max-tokens 3");
+  ASSERT_EQ(AllStats(loaded.out).size(), 1u) << loaded.out << loaded.error;
+  EXPECT_EQ(AllStats(loaded.out)[0].prompt, AllStats(with.out)[0].prompt);
+  const Finished without = Chat(folder, "Hi\n/save bare.json\n", "--max-tokens 3");
+  EXPECT_FALSE(json::parse(folder.Read("bare.json")).contains("tools"));
+}
+
+// What no template could render must not become the conversation.
+TEST(Chat, ALoadThatIsRefusedNamesTheMessageAndChangesNothing) {
+  const TemporaryFolder folder;
+  const std::pair<std::string, std::string> refused[] = {
+      {R"([{"role": "user", "content": "a"}, {"role": "assistent", "content": "b"}])",
+       "messages[1].role is \"assistent\""},
+      {R"([{"role": "user", "content": "a"}, {"content": "b"}])", "messages[1] has no role"},
+      {R"([{"role": "user", "content": "a"}, 7])", "messages[1] has no role"},
+      {R"([{"role": "user", "content": {"a": 1}}])", "messages[0].content"},
+      {R"({"system": "s", "messages": [{"role": "user", "content": [3]}]})",
+       "messages[0].content[0]"},
+      {R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}])",
+       "messages[0].tool_calls[0].function.arguments"},
+      {R"([{"role": "user", "content": [{"type": "image", "url": "x"}]}])", "image"},
+      {R"({"tools": [{"description": "d"}], "messages": []})", "tool 0 has no function name"},
+      {R"({"tools": 5, "messages": []})", "tools are an integer"},
+      {R"({"think": 5, "messages": []})", "think is an integer"},
+      {R"({"messages": {}})", "the messages are an object"},
+  };
+  std::string input = "/system Be kind.\n";
+  int number = 0;
+  for (const auto& [text, message] : refused) {
+    const std::string name = "c" + std::to_string(number++) + ".json";
+    folder.Write(name, text);
+    input += "/load " + name + "\n";
+  }
+  input += "/save talk.json\n";
+  const Finished chat = Chat(folder, input);
+  EXPECT_EQ(chat.exit_code, 0);
+  std::istringstream lines(chat.error);
+  number = 0;
+  for (const auto& [text, message] : refused) {
+    std::string line;
+    std::getline(lines, line);
+    EXPECT_EQ(line.find("culet: c" + std::to_string(number++) + ".json: "), 0u) << line;
+    EXPECT_NE(line.find(message), std::string::npos) << text << "\n" << line;
+  }
+  const json talk = json::parse(folder.Read("talk.json"));
+  EXPECT_EQ(talk["system"], "Be kind.");
+  EXPECT_TRUE(talk["messages"].empty());
+}
+
 TEST(Chat, SeveralLinesAreOneMessage) {
   const TemporaryFolder folder;
   Chat(folder, "one \\\ntwo\n\"\"\"three\nfour\"\"\"\n//five\n/save talk.json\n", "--max-tokens 1");
@@ -214,6 +290,40 @@ TEST(RunOnATerminal, CtrlCEndsWith130) {
   ASSERT_TRUE(run.WaitFor("e")) << run.shown();
   run.Type("\x03");
   EXPECT_EQ(run.WaitForEnd(), 130) << run.shown();
+}
+
+TEST(RunOnATerminal, ALongPromptShowsHowMuchIsComputedAndThatGoesAway) {
+  const TemporaryFolder folder;
+  std::string prompt;
+  for (int i = 0; i < 700; ++i) prompt += "word ";
+  ::setenv("CULET_CPU", "plain", 1);  // slow enough to see
+  TerminalProgram run(folder.path(), {"run", "pebble", prompt, "--temperature", "0", "--max-tokens",
+                                      "4", "--context", "4096", "--threads", "1"});
+  ::unsetenv("CULET_CPU");
+  EXPECT_EQ(run.WaitForEnd(), 0);
+  static const std::regex line(R"(\rprompt? (\d+)% \((\d+) of (\d+) tokens, [\d.]+ tokens/s\))");
+  const std::string shown = std::regex_replace(run.shown(), std::regex("\x1b\\[K"), "");
+  std::vector<int> done;
+  for (std::sregex_iterator match(shown.begin(), shown.end(), line), end; match != end; ++match) {
+    done.push_back(std::stoi((*match)[2]));
+    EXPECT_LT(done.back(), std::stoi((*match)[3]));
+  }
+  EXPECT_GE(done.size(), 2u) << run.shown();
+  EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
+  // The last one is wiped out before the answer.
+  const std::size_t last = run.shown().rfind("tokens/s)");
+  ASSERT_NE(last, std::string::npos);
+  EXPECT_EQ(run.shown().substr(last + 9, 4), "\r\x1b[K");
+}
+
+TEST(RunInAPipe, ALongPromptShowsNothing) {
+  const TemporaryFolder folder;
+  const Finished run =
+      RunShell(folder.path(),
+               "CULET_CPU=plain culet run pebble \"$(yes word | head -300)\" --temperature 0 "
+               "--max-tokens 4 --context 4096 --threads 1");
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.error.find("tokens/s"), std::string::npos) << run.error;
 }
 
 TEST(RunOnATerminal, ThinkingIsDimmedThereAndAbsentInAPipe) {
