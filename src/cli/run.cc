@@ -37,6 +37,9 @@ void CheckOptions(const RunOptions& options) {
   const auto refuse = [](const std::string& message) {
     throw Error(ErrorKind::kInvalidArgument, message);
   };
+  if (options.model.model.empty()) {
+    refuse("MODEL is missing, and so is the prompt: culet run MODEL \"…\"");
+  }
   if (!options.has_prompt) {
     refuse("the prompt is missing: culet run MODEL \"…\", or - to read it from standard input");
   }
