@@ -82,7 +82,8 @@ class FakeHub : public Transport {
   std::string commit = std::string(39, 'c') + "0";
   std::map<std::string, std::string> files;
   bool ranges = true;
-  std::string store;  // files are redirected there: "https://store.example"
+  bool bare_list = false;  // names without sizes and hashes
+  std::string store;       // files are redirected there: "https://store.example"
   std::function<void(const HttpRequest&, Reply*)> fault;
 
   static std::string HashOf(const std::string& name, const std::string& content) {
@@ -133,11 +134,13 @@ class FakeHub : public Transport {
     const std::string own = "https://hub.example/" + repository + "/resolve/" + commit + "/";
     const std::string far = store + "/blob/";
     if (!store.empty() && request.url.starts_with(own)) {
-      return {302,
-              {{"location", far + request.url.substr(own.size()) + "?signature=x"}},
-              "moved",
-              {},
-              {}};
+      const std::string name = request.url.substr(own.size());
+      Reply moved = {302, {{"location", far + name + "?signature=x"}}, "moved", {}, {}};
+      if (const auto found = files.find(name); found != files.end()) {
+        moved.headers["x-linked-etag"] = '"' + HashOf(name, found->second) + '"';
+        moved.headers["x-linked-size"] = std::to_string(found->second.size());
+      }
+      return moved;
     }
     const std::string& base = store.empty() ? own : far;
     if (!request.url.starts_with(base)) return {404, {}, "", {}, {}};
@@ -145,7 +148,9 @@ class FakeHub : public Transport {
     name = name.substr(0, name.find('?'));
     const auto found = files.find(name);
     if (found == files.end()) return {404, {{"x-error-code", "EntryNotFound"}}, "", {}, {}};
-    return FileReply(request, found->second);
+    Reply reply = FileReply(request, found->second);
+    reply.headers["etag"] = "W/\"" + HashOf(name, found->second) + '"';
+    return reply;
   }
 
   Reply FileReply(const HttpRequest& request, const std::string& content) const {
@@ -166,7 +171,12 @@ class FakeHub : public Transport {
   std::string ListingText() const {
     Json siblings = Json::array();
     for (const auto& [name, content] : files) {
-      Json sibling = {{"rfilename", name}, {"size", content.size()}};
+      Json sibling = {{"rfilename", name}};
+      if (bare_list) {
+        siblings.push_back(sibling);
+        continue;
+      }
+      sibling["size"] = content.size();
       if (IsLarge(name)) {
         sibling["lfs"] = {{"sha256", HashOf(name, content)}, {"size", content.size()}};
         sibling["blobId"] = std::string(40, '0');
