@@ -42,7 +42,10 @@ std::vector<fs::path> BundledFolders() {
 
 // A path, or a bundled model; nothing where it is neither, and then `tried` lists the places.
 std::optional<fs::path> FindLocal(const std::string& name, bool text_only, std::string* tried) {
-  RequireModel(name);
+  if (name.empty()) {
+    throw Error(ErrorKind::kInvalidArgument, "MODEL is missing: " + std::string(kWhatModelIs) +
+                                                 ". `culet list --available` shows names");
+  }
   std::error_code error;
   const fs::path path = name;
   if (fs::is_directory(path, error)) return path;
@@ -98,13 +101,6 @@ std::optional<fs::path> FindInCache(const std::string& name, bool text_only, std
 }
 
 }  // namespace
-
-void RequireModel(const std::string& name) {
-  if (name.empty()) {
-    throw Error(ErrorKind::kInvalidArgument, "MODEL is missing: " + std::string(kWhatModelIs) +
-                                                 ". `culet list --available` shows names");
-  }
-}
 
 fs::path ResolveModel(const std::string& name, bool text_only) {
   std::string tried;

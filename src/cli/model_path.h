@@ -13,9 +13,6 @@ namespace culet::cli {
 // Throws Error: kNotFound naming everything that was tried, or what `culet pull` is to fetch.
 std::filesystem::path ResolveModel(const std::string& name, bool text_only = false);
 
-// Throws Error(kInvalidArgument) where no MODEL was given.
-void RequireModel(const std::string& name);
-
 // How to get a model of the hub that is not there.
 struct FetchChoice {
   bool yes = false;      // fetch without asking

@@ -130,7 +130,6 @@ bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::str
 
 int Run(const RunOptions& options) {
   // All that can be wrong on the command line is said before a download.
-  RequireModel(options.model.model);
   CheckOptions(options);
   const LoadOptions load_options = options.model.ToLoadOptions();
   GenerateOptions generate = options.sampling.ToGenerateOptions();
