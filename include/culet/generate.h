@@ -28,13 +28,14 @@ struct GenerateOptions {
   std::vector<std::string> stop;             // answer ends before any of these texts (content only)
   int logprobs = 0;                          // alternatives a token, 0: none
   bool ignore_stop_tokens = false;           // for measurements
+  std::optional<double> timeout_s;           // ends with kTimeout when it took so many seconds
   // Told of the prompt's tokens that must be computed how many are, several times a second.
   std::function<void(std::int64_t done, std::int64_t total)> on_prefill;
 };
 
-enum class FinishReason { kStop, kLength, kToolCalls, kCancelled };
-CULET_EXPORT std::string_view FinishReasonName(
-    FinishReason reason);  // "stop", "length", "tool_calls", "cancelled"
+enum class FinishReason { kStop, kLength, kToolCalls, kCancelled, kTimeout };
+// "stop", "length", "tool_calls", "cancelled", "timeout"
+CULET_EXPORT std::string_view FinishReasonName(FinishReason reason);
 
 struct TokenLogprob {
   TokenId id = 0;
@@ -59,7 +60,7 @@ struct GenerateResult {
   std::vector<CalledTool> tool_calls;
   FinishReason finish_reason = FinishReason::kStop;
   std::int64_t prompt_tokens = 0;
-  std::int64_t cached_tokens = 0;      // of them, taken from the session's KV
+  std::int64_t cached_tokens = 0;      // of them, taken from KV that was there
   std::int64_t computed_tokens = 0;    // of them, computed by this call
   std::int64_t completion_tokens = 0;  // stop token included
   double prefill_ms = 0;               // until the first token is chosen
@@ -70,8 +71,51 @@ struct GenerateResult {
   std::vector<StepLogprobs> logprobs;
 };
 
-// One sequence with its KV. Threads: one caller at a time; one Session of a Model computes at a
-// time.
+// One answer in the making: the model's own thread computes it, together with all others that are
+// wanted at the time. Threads: one caller at a time; Cancel may be called from any.
+class CULET_EXPORT Answer {
+ public:
+  Answer(Answer&&) noexcept;
+  Answer& operator=(Answer&&) noexcept;
+  ~Answer();  // cancels what has not ended
+
+  // Waits for the next event; empty at the end.
+  std::optional<GenerateEvent> Next();
+  // The same, waiting so long at most: empty at the end and where nothing came (see ended).
+  std::optional<GenerateEvent> NextWithin(double seconds);
+  // Every event was taken and no more come.
+  bool ended() const;
+  // Ends the answer before the model's next step, with kCancelled.
+  void Cancel();
+  // Waits for the end and gives the whole. Throws what the answer failed with. Once.
+  GenerateResult Wait();
+  // `ready` is called on the model's thread whenever there is an event to take, and at the end. It
+  // must be short and must not call back into culet; it is for waking an event loop.
+  void OnReady(std::function<void()> ready);
+
+ private:
+  friend class Session;
+  friend CULET_EXPORT Answer Start(std::shared_ptr<Model>, const Prompt&, const GenerateOptions&);
+  struct Impl;
+  explicit Answer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Answers a prompt, in company with all other answers of this model; the beginning that earlier
+// prompts had in common with it is not computed again. A prompt that does not fit the context
+// throws Error(kResource) with the numbers. Any thread.
+CULET_EXPORT Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
+                          const GenerateOptions& options);
+// The same, and waits for it. `on_event` may be empty and is called on the caller's thread.
+// `should_stop` is asked after every event and a hundred times a second; true ends the answer with
+// kCancelled.
+CULET_EXPORT GenerateResult Generate(std::shared_ptr<Model> model, const Prompt& prompt,
+                                     const GenerateOptions& options,
+                                     const std::function<void(const GenerateEvent&)>& on_event = {},
+                                     const std::function<bool()>& should_stop = {});
+
+// One sequence that keeps its KV from call to call. Threads: one caller at a time; different
+// sessions may be used at once.
 class CULET_EXPORT Session {
  public:
   // Takes one of the model's sequences; throws Error(kResource) where all are taken.
@@ -80,15 +124,16 @@ class CULET_EXPORT Session {
   Session(Session&&) noexcept;
 
   // Computes what of `prompt` the session has not seen (the longest common beginning is kept), then
-  // samples until a stop. Pins the end of the prompt (see Pin). A prompt that does not fit the
-  // context throws Error(kResource) with the numbers. `on_event` may be empty. `should_stop` is
-  // asked before every step; true ends the answer with kCancelled, and the KV stays valid.
+  // samples until a stop. Pins the end of the prompt (see Pin). While the answer is in the making
+  // the session can do nothing else. Errors and callbacks as for the functions above; after
+  // kCancelled the KV stays valid.
+  Answer Start(const Prompt& prompt, const GenerateOptions& options);
   GenerateResult Generate(const Prompt& prompt, const GenerateOptions& options,
                           const std::function<void(const GenerateEvent&)>& on_event = {},
                           const std::function<bool()>& should_stop = {});
 
   // Step by step. Append computes the tokens behind what is there and returns the logits of the
-  // last one [vocab] (valid until the next call).
+  // last one [vocab] (valid until the session's next call).
   std::span<const float> Append(std::span<const TokenId> tokens);
   // Forgets everything from `position` on. Exact; positions whose pages were given back behind the
   // window are computed again at the next Append (recomputed_tokens counts them).

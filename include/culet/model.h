@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,7 +23,18 @@ struct LoadOptions {
   int threads = 0;           // 0: the CPUs that this process may use
   std::int64_t context = 0;  // positions that fit in the KV cache; 0: min(model's maximum, 8192)
   std::int64_t chunk = 512;  // most rows of one step; longer prompts are computed in such chunks
-  int sequences = 1;         // how many sequences hold KV at once
+  // How many answers are computed at once, sessions included; others wait. 0: as many as cost
+  // little memory in sliding layers, 16 at most.
+  int sequences = 0;
+  // Positions that full-attention layers hold over all sequences; 0: one context. Where they run
+  // out, answers wait for each other, and are computed again where they must. At least `context`.
+  std::int64_t pool_tokens = 0;
+  // Sliding layers: positions kept for beginnings that later prompts may share; unset: four
+  // windows.
+  std::optional<std::int64_t> prefix_tokens;
+  // Prompt rows of a step in which others' tokens are made.
+  std::int64_t prompt_rows_beside_decoding = 64;
+  std::int64_t queue = 1024;  // answers that may wait; one more is refused
   KvType kv = KvType::kAuto;
   // Rows kept behind the window for going back, in sliding layers; see Session::Rewind. 0: none.
   std::int64_t rewind_tokens = 0;
@@ -64,7 +76,7 @@ struct ModelInfo {
       0;  // multiply-adds of a prompt token that need not give logits
   std::uint64_t macs_per_decoded_token = 0;  // with the head
   // Plan, at the options given.
-  std::int64_t context = 0, chunk = 0;
+  std::int64_t context = 0, chunk = 0, sequences = 0, pool_tokens = 0;
   std::string kv_dtype;
   std::uint64_t kv_bytes = 0, activation_bytes = 0;
   std::uint64_t resident_bytes = 0;  // weights without lookup tables read by row, KV, activations
@@ -91,7 +103,16 @@ struct ModelDefaults {
   std::int64_t max_new_tokens = 0;  // 0: none given
 };
 
-// Loaded weights and KV memory. Threads: one Session at a time may compute; the rest is read-only.
+// What a model has done since it was loaded.
+struct ModelStatistics {
+  std::int64_t steps = 0, rows = 0;  // passes over the weights, and rows of them
+  std::int64_t answers = 0;          // ended
+  std::int64_t preemptions = 0;      // answers that gave their KV back and were computed again
+  std::int64_t prompt_tokens = 0, shared_tokens = 0;  // of them, taken from other prompts' KV
+};
+
+// Loaded weights, KV memory, and the thread that computes. Threads: everything may be called from
+// any thread.
 class CULET_EXPORT Model {
  public:
   // Throws Error: kNotFound, kCorrupt, kUnsupported, or kResource with the numbers where the plan
@@ -108,6 +129,8 @@ class CULET_EXPORT Model {
   const TextProcessor& text() const;
   // Bytes that were really allocated for KV and activations (the plan's are in info()).
   std::uint64_t allocated_bytes() const;
+
+  ModelStatistics statistics() const;
 
   // Logits of every position of `tokens` [tokens, vocab], row after row, in chunks of `chunk` rows
   // (0: the load option). `on_row(position, logits)`.

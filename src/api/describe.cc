@@ -126,6 +126,8 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   const MemoryPlan memory = PlanMemory(checkpoint.config(), plan, info.threads);
   info.context = plan.context;
   info.chunk = plan.chunk;
+  info.sequences = plan.sequences;
+  info.pool_tokens = plan.pool_tokens;
   info.kv_dtype = DTypeName(plan.dtype);
   const KvSize kv = KvSizeAt(checkpoint.config(), plan.context, DTypeBytes(plan.dtype));
   info.sliding_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kSliding)];

@@ -96,6 +96,34 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
   return defaults;
 }
 
+void LogitsOf(Engine& engine, std::span<const TokenId> tokens, std::int64_t chunk,
+              const std::function<void(std::int64_t, std::span<const float>)>& on_row) {
+  const std::int64_t most = engine.kv().plan().chunk;
+  if (chunk <= 0 || chunk > most) chunk = most;
+  const int sequence = engine.AddSequence();
+  try {
+    engine.Append(sequence, tokens);
+    const std::int64_t total = static_cast<std::int64_t>(tokens.size());
+    for (std::int64_t begin = 0; begin < total; begin += chunk) {
+      const StepPart part = {sequence, std::min(chunk, total - begin), Wanted::kAll};
+      const View<const float, 2> hidden = engine.Step(std::span(&part, 1));
+      for (std::int64_t row = 0; row < part.count; row += Engine::kHeadRows) {
+        const std::int64_t rows = std::min(Engine::kHeadRows, part.count - row);
+        const View<const float, 2> logits =
+            engine.Logits(View<const float, 2>(hidden.row(row), {rows, hidden.extent(1)}));
+        for (std::int64_t index = 0; index < rows; ++index) {
+          on_row(begin + row + index,
+                 {logits.row(index), static_cast<std::size_t>(logits.extent(1))});
+        }
+      }
+    }
+  } catch (...) {
+    engine.RemoveSequence(sequence);
+    throw;
+  }
+  engine.RemoveSequence(sequence);
+}
+
 }  // namespace
 
 std::uint64_t AvailableMemory() {
@@ -138,23 +166,41 @@ CpuLevel ResolveLevel(const LoadOptions& options) {
           "\", which is no kernel level; there are plain, avx2, avx512, avx512bf16 and amx");
 }
 
+// Sequences that a model has without being asked for: more cost memory in sliding layers only, as
+// full-attention layers share one pool.
+std::int64_t CheapSequences(const ModelConfig& config, KvPlan plan) {
+  constexpr std::int64_t kMostSequences = 16;
+  constexpr std::uint64_t kCheapBytes = std::uint64_t{256} << 20;
+  plan.sequences = 1;
+  const std::uint64_t one = plan.Bytes(config);
+  plan.sequences = 2;
+  const std::uint64_t each = std::max<std::uint64_t>(1, plan.Bytes(config) - one);
+  return std::clamp<std::int64_t>(1 + static_cast<std::int64_t>(kCheapBytes / each), 1,
+                                  kMostSequences);
+}
+
 KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
   KvPlan plan;
   CheckRange("LoadOptions::context", options.context, 0, kMost);
   CheckRange("LoadOptions::chunk", options.chunk, 1, 65536);
-  CheckRange("LoadOptions::sequences", options.sequences, 1, 4096);
+  CheckRange("LoadOptions::sequences", options.sequences, 0, 4096);
+  CheckRange("LoadOptions::pool_tokens", options.pool_tokens, 0, std::int64_t{1} << 40);
+  CheckRange("LoadOptions::prefix_tokens", options.prefix_tokens.value_or(0), 0, kMost);
   CheckRange("LoadOptions::rewind_tokens", options.rewind_tokens, 0, kMost);
   plan.context =
       options.context > 0 ? options.context : std::min(config.max_positions, kDefaultContext);
   plan.chunk = std::min(options.chunk, plan.context);
-  plan.sequences = options.sequences;
+  plan.sequences = 1;
+  plan.pool_tokens = std::max(options.pool_tokens, plan.context);
+  plan.prefix_tokens = options.prefix_tokens.value_or(4 * config.window);
   plan.rewind_tokens = options.rewind_tokens;
   switch (options.kv) {
     case KvType::kAuto: plan.dtype = DefaultKvDType(config, weights); break;
     case KvType::kF32: plan.dtype = DType::kF32; break;
     case KvType::kBf16: plan.dtype = DType::kBF16; break;
   }
+  plan.sequences = options.sequences > 0 ? options.sequences : CheapSequences(config, plan);
   return plan;
 }
 
@@ -190,6 +236,13 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
       *impl.checkpoint,
       ResolveKvPlan(impl.checkpoint->config(), impl.checkpoint->main_dtype(), options),
       std::make_unique<Context>(impl.info.threads, ResolveLevel(options)));
+  CheckRange("LoadOptions::prompt_rows_beside_decoding", options.prompt_rows_beside_decoding, 1,
+             65536);
+  CheckRange("LoadOptions::queue", options.queue, 0, std::int64_t{1} << 32);
+  SchedulerOptions scheduling;
+  scheduling.prompt_rows_beside_decoding = options.prompt_rows_beside_decoding;
+  scheduling.queue = options.queue;
+  impl.thread = std::make_unique<EngineThread>(*impl.engine, scheduling);
   TextProcessor::Options text;
   text.tokenizer = options.tokenizer;
   text.allow_control_tokens = options.allow_control_tokens;
@@ -206,33 +259,14 @@ const ModelDefaults& Model::defaults() const {
 const TextProcessor& Model::text() const { return *impl_->text; }
 std::uint64_t Model::allocated_bytes() const { return impl_->engine->allocated_bytes(); }
 
+ModelStatistics Model::statistics() const {
+  const SchedulerStatistics all = impl_->thread->statistics();
+  return {all.steps, all.rows, all.finished, all.preemptions, all.prompt_tokens, all.shared_tokens};
+}
+
 void Model::Logits(std::span<const TokenId> tokens, std::int64_t chunk,
                    const std::function<void(std::int64_t, std::span<const float>)>& on_row) {
-  Engine& engine = *impl_->engine;
-  const std::int64_t most = engine.kv().plan().chunk;
-  if (chunk <= 0 || chunk > most) chunk = most;
-  const int sequence = engine.AddSequence();
-  try {
-    engine.Append(sequence, tokens);
-    const std::int64_t total = static_cast<std::int64_t>(tokens.size());
-    for (std::int64_t begin = 0; begin < total; begin += chunk) {
-      const StepPart part = {sequence, std::min(chunk, total - begin), Wanted::kAll};
-      const View<const float, 2> hidden = engine.Step(std::span(&part, 1));
-      for (std::int64_t row = 0; row < part.count; row += Engine::kHeadRows) {
-        const std::int64_t rows = std::min(Engine::kHeadRows, part.count - row);
-        const View<const float, 2> logits =
-            engine.Logits(View<const float, 2>(hidden.row(row), {rows, hidden.extent(1)}));
-        for (std::int64_t index = 0; index < rows; ++index) {
-          on_row(begin + row + index,
-                 {logits.row(index), static_cast<std::size_t>(logits.extent(1))});
-        }
-      }
-    }
-  } catch (...) {
-    engine.RemoveSequence(sequence);
-    throw;
-  }
-  engine.RemoveSequence(sequence);
+  impl_->thread->Exclusive([&](Engine& engine) { LogitsOf(engine, tokens, chunk, on_row); });
 }
 
 }  // namespace culet

@@ -10,13 +10,15 @@
 #include "culet/generate.h"
 #include "culet/model.h"
 #include "runtime/engine.h"
+#include "runtime/engine_thread.h"
 #include "runtime/sampler.h"
 
 namespace culet {
 
 struct Model::Impl {
   std::unique_ptr<Checkpoint> checkpoint;  // the engine points into it
-  std::unique_ptr<Engine> engine;
+  std::unique_ptr<Engine> engine;          // the thread's alone, but inside thread->Exclusive
+  std::unique_ptr<EngineThread> thread;
   std::shared_ptr<TextProcessor> text;  // empty where the folder has no tokenizer.json
   std::filesystem::path path;
   ModelInfo info;

@@ -88,6 +88,9 @@ LoadOptions ModelOptions::ToLoadOptions() const {
   }
   options.threads = static_cast<int>(threads);
   options.context = context;
+  // The command answers one after the other.
+  options.sequences = 1;
+  options.prefix_tokens = 0;
   options.tokenizer = tokenizer;
   options.allow_control_tokens = allow_control_tokens;
   for (const std::string& text : overrides) {

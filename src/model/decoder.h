@@ -3,20 +3,16 @@
 // models/gemma4_unified).
 #pragma once
 
-#include <functional>
 #include <span>
 
 #include "checkpoint/config.h"
 #include "model/batch.h"
 #include "model/buffers.h"
+#include "model/step_model.h"
 #include "model/weights.h"
 #include "ops/context.h"
 
 namespace culet {
-
-// Sees the residual stream: index 0 is the scaled embedding, index i the output of layer i − 1,
-// before the final norm. For tests and debugging.       x [rows, hidden]
-using LayerTap = std::function<void(int index, View<const float, 2> x)>;
 
 // Threads: one Forward at a time.
 class Decoder {

@@ -4,9 +4,34 @@
 #include <string>
 
 #include "base/error.h"
+#include "model/decoder.h"
+#include "runtime/placement.h"
 
 namespace culet {
 namespace {
+
+// The decoder over the weights of a checkpoint.
+class CheckpointModel final : public StepModel {
+ public:
+  CheckpointModel(const Checkpoint& checkpoint, std::int64_t rows)
+      : weights_(checkpoint), decoder_(checkpoint.config(), weights_, rows) {}
+
+  View<const float, 2> Forward(Context& ctx, const Batch& batch, std::span<const KvLayer> kv,
+                               const LayerTap& tap) override {
+    weights_.PrefetchRows(batch.tokens);
+    return decoder_.Forward(ctx, batch, kv, tap);
+  }
+  void Head(Context& ctx, View<const float, 2> hidden, View<float, 2> logits) override {
+    decoder_.Head(ctx, hidden, logits);
+  }
+  std::uint64_t allocated_bytes() const override {
+    return weights_.bytes() + decoder_.activation_bytes();
+  }
+
+ private:
+  MappedWeights weights_;
+  Decoder decoder_;
+};
 
 std::size_t LogitsBytes(const ModelConfig& config) {
   return static_cast<std::size_t>(Engine::kHeadRows * config.vocab) * sizeof(float);
@@ -29,24 +54,29 @@ MemoryPlan PlanMemory(const ModelConfig& config, const KvPlan& kv, int threads) 
 }
 
 Engine::Engine(const Checkpoint& checkpoint, const KvPlan& plan, std::unique_ptr<Context> context)
-    : config_(checkpoint.config()),
-      weights_(checkpoint),
+    : Engine(checkpoint.config(), plan, std::move(context),
+             std::make_unique<CheckpointModel>(checkpoint, plan.chunk)) {
+  context_->Scratch(
+      Decoder::ScratchBytes(config_, plan.chunk, plan.context, context_->pool().threads()));
+}
+
+Engine::Engine(const ModelConfig& config, const KvPlan& plan, std::unique_ptr<Context> context,
+               std::unique_ptr<StepModel> model)
+    : config_(config),
       context_(std::move(context)),
       kv_(config_, plan),
-      decoder_(config_, weights_, plan.chunk),
+      model_(std::move(model)),
       logits_memory_(LogitsBytes(config_)),
       tokens_(static_cast<std::size_t>(plan.sequences)),
       recomputed_(static_cast<std::size_t>(plan.sequences), 0) {
-  context_->Scratch(
-      Decoder::ScratchBytes(config_, plan.chunk, plan.context, context_->pool().threads()));
   for (auto* rows : {&row_tokens_, &row_positions_, &row_sequences_, &wanted_rows_}) {
     rows->reserve(static_cast<std::size_t>(plan.chunk));
   }
 }
 
 std::uint64_t Engine::allocated_bytes() const {
-  return kv_.bytes() + decoder_.activation_bytes() + context_->scratch_bytes() +
-         logits_memory_.size() + weights_.bytes();
+  return kv_.bytes() + context_->scratch_bytes() + logits_memory_.size() +
+         model_->allocated_bytes();
 }
 
 int Engine::AddSequence() {
@@ -120,8 +150,15 @@ View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTa
     throw Error(ErrorKind::kInternal, "a step of " + std::to_string(row_tokens_.size()) +
                                           " rows; at most " + std::to_string(kv_.plan().chunk));
   }
-  weights_.PrefetchRows(row_tokens_);
-  for (const StepPart& part : parts) kv_.Extend(part.sequence, part.count);
+  std::size_t extended = 0;
+  try {
+    for (; extended < parts.size(); ++extended) {
+      kv_.Extend(parts[extended].sequence, parts[extended].count);
+    }
+  } catch (...) {
+    Undo(parts.first(extended));
+    throw;
+  }
 
   Batch batch;
   batch.tokens = row_tokens_;
@@ -132,22 +169,42 @@ View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTa
     batch.page_tables[static_cast<int>(kind)] = kv_.page_table(kind);
   }
   batch.table_stride = kv_.table_stride();
+  View<const float, 2> hidden;
   try {
-    return decoder_.Forward(*context_, batch, kv_.layers(), tap);
+    hidden = model_->Forward(*context_, batch, kv_.layers(), tap);
   } catch (...) {
-    // What was not computed must not count as stored: the next step starts where this one did.
-    for (const StepPart& part : parts) {
-      kv_.Rewind(part.sequence, kv_.length(part.sequence) - part.count);
-    }
+    Undo(parts);
     throw;
   }
+  for (const StepPart& part : parts) kv_.Publish(part.sequence, tokens_[part.sequence]);
+  return hidden;
+}
+
+// What was not computed must not count as stored: the next step starts where this one did.
+void Engine::Undo(std::span<const StepPart> parts) {
+  for (const StepPart& part : parts) {
+    kv_.Rewind(part.sequence, kv_.length(part.sequence) - part.count);
+  }
+}
+
+void Engine::GiveBack(int sequence) {
+  recomputed_[sequence] += kv_.length(sequence);
+  kv_.Rewind(sequence, 0);
+}
+
+std::int64_t Engine::AdoptPrefix(int sequence) { return kv_.Adopt(sequence, tokens_[sequence]); }
+
+bool Engine::Fits(std::span<const StepPart> parts) const {
+  growth_.clear();
+  for (const StepPart& part : parts) growth_.push_back({part.sequence, part.count});
+  return kv_.Fits(growth_);
 }
 
 View<const float, 2> Engine::Logits(View<const float, 2> hidden) {
   CULET_DCHECK(hidden.extent(0) <= kHeadRows);
   const View<float, 2> logits(reinterpret_cast<float*>(logits_memory_.data()),
                               {hidden.extent(0), config_.vocab});
-  decoder_.Head(*context_, hidden, logits);
+  model_->Head(*context_, hidden, logits);
   return logits;
 }
 

@@ -13,10 +13,9 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "model/decoder.h"
+#include "model/step_model.h"
 #include "ops/context.h"
 #include "runtime/kv_cache.h"
-#include "runtime/placement.h"
 
 namespace culet {
 
@@ -42,7 +41,11 @@ class Engine {
  public:
   // Keeps a reference to the checkpoint. plan.chunk is the most rows of a step.
   Engine(const Checkpoint& checkpoint, const KvPlan& plan, std::unique_ptr<Context> context);
+  // With a model of the caller's (tests of what schedules). Keeps a reference to the config.
+  Engine(const ModelConfig& config, const KvPlan& plan, std::unique_ptr<Context> context,
+         std::unique_ptr<StepModel> model);
 
+  bool HasFreeSequence() const { return kv_.HasFreeSequence(); }
   int AddSequence();
   void RemoveSequence(int sequence);
 
@@ -50,6 +53,8 @@ class Engine {
   std::span<const std::int32_t> tokens(int sequence) const { return tokens_[sequence]; }
   std::int64_t computed(int sequence) const { return kv_.length(sequence); }
 
+  // Throws Error(kInvalidArgument) for an id outside the vocabulary.
+  void CheckTokens(std::span<const std::int32_t> tokens) const;
   // Adds tokens to be computed. Throws Error: kInvalidArgument for an id outside the vocabulary,
   // kResource where they do not fit the context; then nothing has changed.
   void Append(int sequence, std::span<const std::int32_t> tokens);
@@ -57,6 +62,26 @@ class Engine {
   // next step; recomputed_tokens counts it.
   void Rewind(int sequence, std::int64_t position);
   void Pin(int sequence) { kv_.Pin(sequence); }
+  // Gives all pages of the sequence back and keeps its tokens: they are computed again when it goes
+  // on (recomputed_tokens counts them).
+  void GiveBack(int sequence);
+  // GiveBack of a sequence that has pages and is not busy(sequence); false: there is none.
+  template <typename Busy>
+  bool GiveBackIdle(const Busy& busy) {
+    for (int sequence = 0; sequence < static_cast<int>(tokens_.size()); ++sequence) {
+      if (kv_.length(sequence) == 0 || busy(sequence)) continue;
+      GiveBack(sequence);
+      return true;
+    }
+    return false;
+  }
+  // Takes pages that other sequences computed of the same beginning, where that is more than what
+  // this one has; all but the last token at most. Returns computed().
+  std::int64_t AdoptPrefix(int sequence);
+  // A later sequence may go on from here: what it needs of this prefix is kept longest.
+  void MarkPrefixEnd(int sequence) { kv_.MarkEnd(sequence); }
+  // Whether the KV pool has room for a step of these parts.
+  bool Fits(std::span<const StepPart> parts) const;
   std::int64_t recomputed_tokens(int sequence) const { return recomputed_[sequence]; }
 
   // One forward pass. Returns the hidden states (after the final norm) of the wanted rows, part
@@ -88,18 +113,18 @@ class Engine {
  private:
   // One step of CatchUp; the logits where it was the last one, else an empty span.
   std::span<const float> CatchUpStep(int sequence, std::int64_t chunk, const LayerTap& tap);
-  void CheckTokens(std::span<const std::int32_t> tokens) const;
+  void Undo(std::span<const StepPart> parts);
 
   const ModelConfig& config_;
-  MappedWeights weights_;
   std::unique_ptr<Context> context_;
   KvCache kv_;
-  Decoder decoder_;
+  std::unique_ptr<StepModel> model_;
   Buffer logits_memory_;
   std::vector<std::vector<std::int32_t>> tokens_;  // by sequence
   std::vector<std::int64_t> recomputed_;           // by sequence
   // Rows of the step, in memory that is kept.
   std::vector<std::int32_t> row_tokens_, row_positions_, row_sequences_, wanted_rows_;
+  mutable std::vector<Growth> growth_;
 };
 
 }  // namespace culet

@@ -9,6 +9,10 @@
 //   pages      [0][1][2][3]
 //   needed         1  2  3       page 0 may be taken
 //
+// Complete pages may be published to a cache of prefixes: other sequences with the same beginning
+// take them over (prefix_cache.h). Rows are equal bit for bit whoever computed them, so sharing
+// changes no result. A published page is never written to: going on inside one takes a copy.
+//
 // Threads: one caller at a time.
 #pragma once
 
@@ -20,6 +24,8 @@
 #include "checkpoint/config.h"
 #include "model/buffers.h"
 #include "ops/types.h"
+#include "runtime/page_pool.h"
+#include "runtime/prefix_cache.h"
 
 namespace culet {
 
@@ -36,43 +42,43 @@ struct KvPlan {
   std::int64_t chunk = 1;    // most rows that one step adds to a sequence
   std::int64_t sequences = 1;
   std::int64_t rewind_tokens = 0;  // sliding layers: positions kept behind the window if possible
+  // Positions that the full-attention layers hold over all sequences; 0: sequences · context. Less
+  // than that can run dry: then whoever schedules takes pages back from a sequence.
+  std::int64_t pool_tokens = 0;
+  // Sliding layers: positions kept besides for prefixes that other sequences may share.
+  std::int64_t prefix_tokens = 0;
 
   // Pages that one sequence may need, by kind.
   std::int64_t PagesPerSequence(const ModelConfig& config, LayerKind kind) const;
+  // Pages of a kind's pool.
+  std::int64_t PoolPages(const ModelConfig& config, LayerKind kind) const;
   // Throws Error(kResource) where it is more than any machine has.
   std::uint64_t Bytes(const ModelConfig& config) const;
 };
 
-// Page numbers of one pool with reference counts: a page may stand in a table and in a pin.
-class PagePool {
- public:
-  explicit PagePool(std::int64_t pages);
-  bool empty() const { return free_.empty(); }
-  std::int64_t used_pages() const {
-    return static_cast<std::int64_t>(references_.size() - free_.size());
-  }
-  std::int32_t Take();  // count 1; the pool must not be empty
-  void AddReference(std::int32_t page);
-  void Release(std::int32_t page);  // free again at count 0
-
- private:
-  std::vector<std::int32_t> free_;
-  std::vector<std::int32_t> references_;
+// How many positions one sequence grows by.
+struct Growth {
+  int sequence = 0;
+  std::int64_t count = 0;
 };
 
 class KvCache {
  public:
   KvCache(const ModelConfig& config, const KvPlan& plan);
 
+  bool HasFreeSequence() const;
   // A free sequence number, or Error(kResource) where all are taken.
   int AddSequence();
   void RemoveSequence(int sequence);
 
   std::int64_t length(int sequence) const { return sequences_[sequence].length; }
 
+  // Whether the pool of full-attention pages has room for all of these at once, prefixes that
+  // nobody uses given up.
+  bool Fits(std::span<const Growth> growth) const;
   // Makes room for positions length … length + count − 1 and counts them as stored. Throws
-  // Error(kResource) with the numbers where they do not fit the context; then nothing has changed.
-  // `count` at most plan.chunk.
+  // Error(kResource) with the numbers where they do not fit the context or the pool; then nothing
+  // has changed. `count` at most plan.chunk.
   void Extend(int sequence, std::int64_t count);
 
   // Forgets positions from `position` on and returns what is left: `position` itself, or less where
@@ -83,6 +89,16 @@ class KvCache {
   // dropped oldest first when the pool runs out).
   void Pin(int sequence);
 
+  // Offers the complete pages of a sequence to others; `tokens` are those that it stands for. Pages
+  // that an earlier sequence published are taken in place of its own.
+  void Publish(int sequence, std::span<const std::int32_t> tokens);
+  // Gives a sequence, which must stand for a beginning of `tokens`, the published pages that they
+  // begin with where those are more than its own; all but the last token at most. Returns the
+  // sequence's length.
+  std::int64_t Adopt(int sequence, std::span<const std::int32_t> tokens);
+  // A later sequence may go on from here: the published pages at its end are given up last.
+  void MarkEnd(int sequence);
+
   // For a step: by layer (a sharing layer has its source's), and the page tables by kind.
   std::span<const KvLayer> layers() const { return layers_; }
   std::span<const std::int32_t> page_table(LayerKind kind) const;
@@ -92,6 +108,8 @@ class KvCache {
   const KvPlan& plan() const { return plan_; }
   // Pages in use by tables and pins, for tests and statistics.
   std::int64_t used_pages(LayerKind kind) const;
+  // Full pages that are free or would be if they had to.
+  std::int64_t available_pages() const;
 
  private:
   struct PinnedPages {
@@ -103,13 +121,26 @@ class KvCache {
   struct Sequence {
     bool taken = false;
     std::int64_t length = 0;
+    // Where the last step's rows began: until the next one their windows are needed, though the
+    // step's other sequences may be looking for pages when `length` counts them already.
+    std::int64_t step_begin = 0;
     std::int64_t first_sliding_page = 0;  // pages before this one were given back
     std::deque<PinnedPages> pins;         // rising position
+    std::vector<int> published;           // entries of the prefix cache, page after page
   };
 
   std::int32_t* Table(LayerKind kind, int sequence);
+  const std::int32_t* Table(LayerKind kind, int sequence) const;
+  PagePool& Pool(LayerKind kind) { return pools_[static_cast<std::size_t>(kind)]; }
+  const PagePool& Pool(LayerKind kind) const { return pools_[static_cast<std::size_t>(kind)]; }
   std::int64_t FirstNeededPage(std::int64_t length) const;
+  std::vector<int> FindChain(std::span<const std::int32_t> tokens);
+  void MarkEnd(std::span<const int> chain);
+  bool WritesIntoPublishedPage(LayerKind kind, int sequence) const;
+  std::int32_t TakePage(LayerKind kind);
   std::int32_t TakeSlidingPage();
+  void ReplaceByCopy(LayerKind kind, int sequence);
+  void UsePublished(LayerKind kind, int sequence, std::int64_t page, std::int32_t published);
   bool DropOldSlidingPage();
   bool DropOldestPin();
   void ReleasePages(LayerKind kind, int sequence, std::int64_t first, std::int64_t last);
@@ -119,7 +150,9 @@ class KvCache {
   KvPlan plan_;
   Buffer memory_;
   std::vector<KvLayer> layers_;
-  std::vector<PagePool> pools_;                    // by kind
+  std::vector<KvLayer> own_layers_[kLayerKinds];  // those that own KV, by kind
+  std::vector<PagePool> pools_;                   // by kind
+  PrefixCache prefixes_;
   std::vector<std::int32_t> tables_[kLayerKinds];  // [sequences, table_stride]
   std::int64_t table_stride_;
   std::vector<Sequence> sequences_;

@@ -139,9 +139,9 @@ TEST(Session, TellsHowMuchOfThePromptIsComputed) {
   };
   const GenerateResult result = session.Generate(prompt, options);
   EXPECT_EQ(result.computed_tokens, 60);
-  ASSERT_GE(done.size(), 8u);  // more than once a step
+  // A reader that is busy sees the latest only.
+  ASSERT_FALSE(done.empty());
   EXPECT_TRUE(std::is_sorted(done.begin(), done.end()));
-  EXPECT_EQ(done.front(), 0);
   EXPECT_EQ(done.back(), 60);
 }
 
@@ -192,17 +192,18 @@ TEST(Session, StopsBeforeAStopText) {
 }
 
 TEST(Session, CancelEndsTheAnswerAndKeepsTheSessionGood) {
-  const std::shared_ptr<Model> model = Load();
+  const std::shared_ptr<Model> model = Load(2048);
   Session session(model);
-  GenerateOptions options = Greedy(20);
+  GenerateOptions options = Greedy(0);  // seconds of tokens
   options.ignore_stop_tokens = true;
-  int asked = 0;
+  int events = 0;
   const Prompt prompt = Ask(*model, "hello");
-  const GenerateResult cut = session.Generate(prompt, options, {}, [&] { return ++asked > 4; });
+  const GenerateResult cut = session.Generate(
+      prompt, options, [&](const GenerateEvent&) { ++events; }, [&] { return events > 0; });
   EXPECT_EQ(cut.finish_reason, FinishReason::kCancelled);
-  EXPECT_EQ(cut.completion_tokens, 4);
-  const GenerateResult whole = session.Generate(prompt, options);
-  EXPECT_TRUE(std::equal(cut.tokens.begin(), cut.tokens.end(), whole.tokens.begin()));
+  EXPECT_GT(cut.completion_tokens, 0);
+  options.max_tokens = cut.completion_tokens;
+  EXPECT_EQ(session.Generate(prompt, options).tokens, cut.tokens);
   const GenerateResult never = session.Generate(prompt, options, {}, [] { return true; });
   EXPECT_EQ(never.completion_tokens, 0);
 }
@@ -279,8 +280,9 @@ TEST(Model, RefusesOptionsOutOfRangeByName) {
   options.cpu = "quantum";
   EXPECT_NE(message(options).find("quantum"), std::string::npos);
   options = {};
-  options.context = std::int64_t{1} << 24;  // with so many sequences more KV than memory
+  options.pool_tokens = std::int64_t{1} << 36;  // more KV than memory
   options.sequences = 4096;
+  options.context = std::int64_t{1} << 20;
   EXPECT_NE(message(options).find("LoadOptions::context"), std::string::npos) << message(options);
 }
 

@@ -17,7 +17,8 @@ STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+|\bculet (?:run|chat|info|bench|synth|tokenize|render|parse|logits)\b")
 FIELD = re.compile(r"\b((?:\w+::)?\w*Options)::(\w+)")
 # Fields that the command sets by itself: no user of it meets a message about them.
-WITHOUT_OPTION = {"sequences", "rewind_tokens", "cpu"}
+WITHOUT_OPTION = {"sequences", "rewind_tokens", "cpu", "timeout_s", "pool_tokens", "prefix_tokens",
+                  "prompt_rows_beside_decoding", "queue"}
 
 
 def problems(root):

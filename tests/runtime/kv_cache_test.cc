@@ -44,8 +44,9 @@ TEST(KvPlan, CountsWindowChunkAndOnePageForSlidingLayers) {
   EXPECT_EQ(plan.PagesPerSequence(config, LayerKind::kFull), 16);
   // 127 + 64 = 191 positions are 3 pages, and the window may begin inside one.
   EXPECT_EQ(plan.PagesPerSequence(config, LayerKind::kSliding), 4);
-  // f32, K and V: full 16·64·8, sliding 4·64·4; the sharing layer owns none.
-  EXPECT_EQ(plan.Bytes(config), 2u * 4 * (16 * 64 * 8 + 4 * 64 * 4));
+  // f32, K and V: full 17·64·8, sliding 5·64·4, a page each for copies; the sharing layer owns
+  // none.
+  EXPECT_EQ(plan.Bytes(config), 2u * 4 * (17 * 64 * 8 + 5 * 64 * 4));
   EXPECT_EQ(KvCache(config, plan).bytes(), plan.Bytes(config));
 }
 

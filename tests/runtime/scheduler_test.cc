@@ -1,0 +1,439 @@
+// Fails where a request's answer depends on its company, is lost, comes too late or in the wrong
+// order, or where pages leak or are shared wrongly.
+#include "runtime/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <thread>
+
+#include "base/error.h"
+#include "runtime/engine_thread.h"
+#include "runtime/fake_model.h"
+
+namespace culet {
+namespace {
+
+using testing::FakeModel;
+using testing::FakeNext;
+using testing::kFakeVocab;
+using Tokens = std::vector<std::int32_t>;
+
+struct Settings {
+  std::int64_t context = 512, chunk = 96, sequences = 6, pool_tokens = 0, prefix_tokens = 256;
+  SchedulerOptions scheduler;
+};
+
+// An engine over the fake model, its scheduler, and what every request answered.
+class Bench {
+ public:
+  explicit Bench(const Settings& setup)
+      : config_(testing::FakeConfig()),
+        engine_(MakeEngine(setup)),
+        scheduler_(engine_, setup.scheduler) {}
+
+  struct Answer {
+    Tokens prompt, tokens;
+    std::int64_t wanted = 0;
+    int ends = 0;
+    std::int64_t first_step = -1, last_gap = 0, last_step = 0;
+    RequestReport report;
+  };
+
+  Scheduler::Id Submit(Tokens prompt, std::int64_t count, int sequence = -1) {
+    const auto answer = std::make_shared<Answer>();
+    answer->prompt = prompt;
+    answer->wanted = count;
+    Request request;
+    request.prompt = std::move(prompt);
+    request.sequence = sequence;
+    request.on_token = [this, answer](std::int32_t token, std::span<const float>) {
+      const std::int64_t step = model_->steps;
+      if (answer->first_step < 0) answer->first_step = answer->last_step = step;
+      answer->last_gap = std::max(answer->last_gap, step - answer->last_step);
+      answer->last_step = step;
+      answer->tokens.push_back(token);
+      return static_cast<std::int64_t>(answer->tokens.size()) < answer->wanted;
+    };
+    request.on_end = [answer](const RequestReport& report) {
+      ++answer->ends;
+      answer->report = report;
+    };
+    const Scheduler::Id id = scheduler_.Submit(std::move(request));
+    answers_[id] = answer;
+    return id;
+  }
+
+  void RunAll() {
+    for (int steps = 0; scheduler_.Step(); ++steps) ASSERT_LT(steps, 200000) << "never ends";
+  }
+
+  // What the answer must be: the fake's tokens, as many as were wanted or fitted.
+  static void Check(const Answer& answer) {
+    EXPECT_EQ(answer.ends, 1);
+    Tokens all = answer.prompt;
+    for (const std::int32_t token : answer.tokens) {
+      ASSERT_EQ(token, FakeNext(all)) << "after " << all.size() << " tokens";
+      all.push_back(token);
+    }
+    if (answer.report.end == RequestEnd::kEnough) {
+      EXPECT_EQ(static_cast<std::int64_t>(answer.tokens.size()), answer.wanted);
+    }
+  }
+  static std::string FailureOf(const Answer& answer) {
+    if (!answer.report.error) return "";
+    try {
+      std::rethrow_exception(answer.report.error);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+  }
+  void CheckAll() const {
+    for (const auto& [id, answer] : answers_) Check(*answer);
+  }
+  // Nothing is held but by the cache of prefixes, and that gives everything back.
+  void CheckNothingLeaks() {
+    EXPECT_EQ(engine_.kv().available_pages(),
+              engine_.kv().plan().PoolPages(config_, LayerKind::kFull));
+  }
+
+  FakeModel& model() { return *model_; }
+  Engine& engine() { return engine_; }
+  Scheduler& scheduler() { return scheduler_; }
+  Answer& answer(Scheduler::Id id) { return *answers_.at(id); }
+  const std::map<Scheduler::Id, std::shared_ptr<Answer>>& answers() const { return answers_; }
+
+ private:
+  Engine MakeEngine(const Settings& setup) {
+    KvPlan plan;
+    plan.dtype = DType::kF32;
+    plan.context = setup.context;
+    plan.chunk = setup.chunk;
+    plan.sequences = setup.sequences;
+    plan.pool_tokens = setup.pool_tokens;
+    plan.prefix_tokens = setup.prefix_tokens;
+    auto model = std::make_unique<FakeModel>();
+    model_ = model.get();
+    return Engine(config_, plan, std::make_unique<Context>(1, CpuLevel::kPlain), std::move(model));
+  }
+
+  ModelConfig config_;
+  FakeModel* model_ = nullptr;
+  Engine engine_;
+  Scheduler scheduler_;
+  std::map<Scheduler::Id, std::shared_ptr<Answer>> answers_;
+};
+
+Tokens RandomPrompt(std::mt19937& random, std::int64_t most) {
+  Tokens tokens(1 + random() % static_cast<std::uint32_t>(most));
+  for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random() % kFakeVocab);
+  return tokens;
+}
+
+TEST(Scheduler, GivesEveryRequestWhatItGetsAlone) {
+  std::mt19937 random(1);
+  Bench bench(Settings{});
+  for (int i = 0; i < 40; ++i) bench.Submit(RandomPrompt(random, 300), 1 + random() % 60);
+  bench.RunAll();
+  bench.CheckAll();
+  bench.CheckNothingLeaks();
+}
+
+// Thousands of arrivals, cancels, shared beginnings, sessions that go on and go back, and a pool
+// far too small for all of them.
+TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    Settings setup;
+    setup.chunk = 1 + random() % 120;
+    setup.sequences = 2 + random() % 6;
+    setup.pool_tokens = 512 + random() % 1024;
+    setup.prefix_tokens = random() % 600;
+    setup.scheduler.prompt_rows_beside_decoding = 1 + random() % 64;
+    Bench bench(setup);
+    std::vector<Tokens> stems;
+    for (int i = 0; i < 4; ++i) stems.push_back(RandomPrompt(random, 300));
+    const int session = bench.engine().AddSequence();
+    Tokens history = RandomPrompt(random, 50);
+    Scheduler::Id turn = 0;
+    std::int64_t cancelled = 0;
+    for (int event = 0; event < 150; ++event) {
+      switch (random() % 8) {
+        case 0:
+        case 1:
+        case 2: {
+          Tokens prompt = stems[random() % stems.size()];
+          const Tokens rest = RandomPrompt(random, 120);
+          prompt.insert(prompt.end(), rest.begin(), rest.end());
+          bench.Submit(std::move(prompt), 1 + random() % 100);
+          break;
+        }
+        case 3:
+          if (!bench.answers().empty()) {
+            auto at = bench.answers().begin();
+            std::advance(at, random() % bench.answers().size());
+            bench.scheduler().Cancel(at->first);
+          }
+          break;
+        case 4: {  // the session's next turn, sometimes from further back
+          if (turn != 0 && bench.answer(turn).ends == 0) break;
+          if (turn != 0) {
+            const Tokens& said = bench.answer(turn).tokens;
+            history.insert(history.end(), said.begin(), said.end());
+          }
+          if (random() % 3 == 0) history.resize(1 + random() % history.size());
+          const Tokens more = RandomPrompt(random, 40);
+          history.insert(history.end(), more.begin(), more.end());
+          if (history.size() > 400) history.resize(400);
+          turn = bench.Submit(history, 1 + random() % 40, session);
+          break;
+        }
+        default:
+          for (std::uint32_t i = random() % 20; i > 0; --i) bench.scheduler().Step();
+      }
+    }
+    bench.RunAll();
+    for (const auto& [id, answer] : bench.answers()) {
+      Bench::Check(*answer);
+      cancelled += answer->report.end == RequestEnd::kCancelled;
+      EXPECT_EQ(Bench::FailureOf(*answer), "");
+    }
+    EXPECT_LE(bench.model().most_rows, setup.chunk);
+    bench.engine().RemoveSequence(session);
+    bench.CheckNothingLeaks();
+    if (::testing::Test::HasFailure()) FAIL() << "seed " << seed;
+  }
+}
+
+TEST(Scheduler, ASmallPoolTakesPagesBackAndLosesNothing) {
+  std::mt19937 random(5);
+  Settings setup;
+  setup.pool_tokens = 512;
+  Bench bench(setup);
+  for (int i = 0; i < 6; ++i) bench.Submit(Tokens(60, i), 300);
+  bench.RunAll();
+  bench.CheckAll();
+  EXPECT_GT(bench.scheduler().statistics().preemptions, 0);
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, ComputesASharedBeginningOnce) {
+  Bench bench(Settings{});
+  const Tokens system(256, 7);
+  for (std::int32_t user = 0; user < 5; ++user) {
+    Tokens prompt = system;
+    prompt.insert(prompt.end(), 20, user);
+    const Scheduler::Id id = bench.Submit(prompt, 4);
+    bench.RunAll();
+    EXPECT_EQ(bench.answer(id).report.cached_tokens, user == 0 ? 0 : 256);
+    EXPECT_EQ(bench.answer(id).report.computed_tokens, (user == 0 ? 276 : 20) + 3);
+  }
+  bench.CheckAll();
+  EXPECT_EQ(bench.scheduler().statistics().shared_tokens, 4 * 256);
+}
+
+TEST(Scheduler, KeepsTheEndOfASharedBeginningThroughOtherWork) {
+  Settings setup;
+  setup.sequences = 2;
+  setup.prefix_tokens = 192;
+  Bench bench(setup);
+  std::mt19937 random(9);
+  const auto ask = [&](std::int32_t user) {
+    Tokens prompt(256, 7);
+    prompt.insert(prompt.end(), 30, user);
+    const Scheduler::Id id = bench.Submit(prompt, 2);
+    bench.RunAll();
+    return bench.answer(id).report.cached_tokens;
+  };
+  EXPECT_EQ(ask(1), 0);
+  EXPECT_EQ(ask(2), 256);
+  for (int i = 0; i < 3; ++i) {
+    bench.Submit(RandomPrompt(random, 100), 200);
+    bench.RunAll();
+  }
+  EXPECT_EQ(ask(3), 256);
+  bench.CheckAll();
+}
+
+TEST(Scheduler, ALongPromptDoesNotHoldUpTheOthersTokens) {
+  Settings setup;
+  setup.chunk = 64;
+  setup.scheduler.prompt_rows_beside_decoding = 16;
+  Bench bench(setup);
+  const Scheduler::Id talker = bench.Submit(Tokens(5, 1), 60);
+  for (int i = 0; i < 3; ++i) bench.scheduler().Step();
+  const Scheduler::Id reader = bench.Submit(Tokens(400, 2), 3);
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(talker).last_gap, 1) << "a token came later than the next step";
+  EXPECT_GT(bench.answer(reader).tokens.size(), 0u);
+  bench.CheckAll();
+}
+
+TEST(Scheduler, AShortPromptDoesNotWaitForALongOne) {
+  Settings setup;
+  setup.chunk = 64;
+  Bench bench(setup);
+  const Scheduler::Id reader = bench.Submit(Tokens(500, 2), 2);
+  const Scheduler::Id quick = bench.Submit(Tokens(10, 1), 2);
+  bench.RunAll();
+  EXPECT_LT(bench.answer(quick).first_step, bench.answer(reader).first_step);
+  EXPECT_EQ(bench.answer(quick).first_step, 1);
+}
+
+TEST(Scheduler, AdmitsInOrderOfArrival) {
+  Settings setup;
+  setup.sequences = 1;
+  Bench bench(setup);
+  std::vector<Scheduler::Id> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(bench.Submit(Tokens(3, i), 3));
+  bench.RunAll();
+  for (std::size_t i = 1; i < ids.size(); ++i) {
+    EXPECT_LT(bench.answer(ids[i - 1]).first_step, bench.answer(ids[i]).first_step);
+  }
+}
+
+TEST(Scheduler, CancelsBeforeTheNextStep) {
+  Bench bench(Settings{});
+  const Scheduler::Id id = bench.Submit(Tokens(10, 1), 1000);
+  for (int i = 0; i < 5; ++i) bench.scheduler().Step();
+  const std::size_t count = bench.answer(id).tokens.size();
+  bench.scheduler().Cancel(id);
+  EXPECT_FALSE(bench.scheduler().Step());
+  EXPECT_EQ(bench.answer(id).tokens.size(), count);
+  EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kCancelled);
+  EXPECT_EQ(bench.answer(id).ends, 1);
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, EndsARequestAtItsDeadline) {
+  Bench bench(Settings{});
+  int ends = 0;
+  Request request;
+  request.prompt = Tokens(4, 1);
+  request.deadline = std::chrono::steady_clock::now() - std::chrono::milliseconds(1);
+  request.on_token = [](std::int32_t, std::span<const float>) { return true; };
+  request.on_end = [&](const RequestReport& report) {
+    ++ends;
+    EXPECT_EQ(report.end, RequestEnd::kDeadline);
+  };
+  bench.scheduler().Submit(std::move(request));
+  while (bench.scheduler().Step()) {
+  }
+  EXPECT_EQ(ends, 1);
+}
+
+TEST(Scheduler, AFullContextEndsTheAnswer) {
+  Settings setup;
+  setup.context = 64;
+  Bench bench(setup);
+  const Scheduler::Id id = bench.Submit(Tokens(60, 1), 100);
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kContextFull);
+  EXPECT_EQ(bench.answer(id).tokens.size(), 4u);
+}
+
+TEST(Scheduler, AStepThatFailsEndsThoseInItAndNobodyElse) {
+  Settings setup;
+  setup.sequences = 1;
+  Bench bench(setup);
+  const Scheduler::Id first = bench.Submit(Tokens(10, 1), 5);
+  const Scheduler::Id second = bench.Submit(Tokens(10, 2), 5);
+  bench.model().fail_next = true;
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(first).report.end, RequestEnd::kFailed);
+  EXPECT_THROW(std::rethrow_exception(bench.answer(first).report.error), std::runtime_error);
+  EXPECT_EQ(bench.answer(second).report.end, RequestEnd::kEnough);
+  bench.CheckAll();
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, RefusesWhatCannotBeAnswered) {
+  Settings setup;
+  setup.scheduler.queue = 2;
+  Bench bench(setup);
+  EXPECT_THROW(bench.Submit({}, 1), Error);
+  EXPECT_THROW(bench.Submit(Tokens(512, 1), 1), Error);
+  EXPECT_THROW(bench.Submit({kFakeVocab}, 1), Error);
+  bench.Submit({1}, 1);
+  bench.Submit({2}, 1);
+  try {
+    bench.Submit({3}, 1);
+    FAIL() << "the queue has no end";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kResource);
+    EXPECT_NE(std::string(error.what()).find("the queue is full"), std::string::npos);
+  }
+  bench.RunAll();
+  bench.CheckAll();
+}
+
+TEST(Scheduler, SaysSoWhereSessionsHoldEverySequence) {
+  Settings setup;
+  setup.sequences = 1;
+  Bench bench(setup);
+  bench.engine().AddSequence();
+  const Scheduler::Id id = bench.Submit({1}, 1);
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kFailed);
+}
+
+TEST(EngineThread, AnswersManyCallersAtOnceAndEndsTheRestWhenItGoes) {
+  const ModelConfig config = testing::FakeConfig();
+  KvPlan plan;
+  plan.dtype = DType::kF32;
+  plan.context = 256;
+  plan.chunk = 64;
+  plan.sequences = 4;
+  Engine engine(config, plan, std::make_unique<Context>(1, CpuLevel::kPlain),
+                std::make_unique<FakeModel>());
+  std::atomic<int> ended = 0, cancelled = 0;
+  {
+    EngineThread thread(engine, {});
+    std::vector<std::thread> callers;
+    for (int caller = 0; caller < 4; ++caller) {
+      callers.emplace_back([&, caller] {
+        for (int i = 0; i < 20; ++i) {
+          Tokens all(3, caller);
+          all.push_back(i % kFakeVocab);
+          std::mutex mutex;
+          std::condition_variable wake;
+          bool done = false;
+          Request request;
+          request.prompt = all;
+          request.on_token = [&](std::int32_t token, std::span<const float>) {
+            EXPECT_EQ(token, FakeNext(all));
+            all.push_back(token);
+            return all.size() < 40;
+          };
+          request.on_end = [&](const RequestReport&) {
+            const std::lock_guard lock(mutex);
+            done = true;
+            wake.notify_all();
+          };
+          const Scheduler::Id id = thread.Submit(std::move(request));
+          if (i % 5 == 4) thread.Cancel(id);
+          if (i % 7 == 0) thread.Exclusive([](Engine& e) { return e.allocated_bytes(); });
+          std::unique_lock lock(mutex);
+          wake.wait(lock, [&] { return done; });
+          ++ended;
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    EXPECT_EQ(ended, 80);
+    for (int i = 0; i < 10; ++i) {
+      Request request;
+      request.prompt = Tokens(10, i);
+      request.on_token = [](std::int32_t, std::span<const float>) { return true; };
+      request.on_end = [&](const RequestReport& report) {
+        cancelled += report.end == RequestEnd::kCancelled || report.end == RequestEnd::kContextFull;
+      };
+      thread.Submit(std::move(request));
+    }
+  }
+  EXPECT_EQ(cancelled, 10);
+}
+
+}  // namespace
+}  // namespace culet
