@@ -84,6 +84,8 @@ class Run:
         self.expect(said == {True} if whole else True not in said or not missing,
                     f"list says complete: {said}; missing: {missing}")
         if missing:
+            # The Hub's client takes what a reference leads to for whole.
+            self.expect(self.cache.ref() is None, f"a reference to a part; missing: {missing}")
             offline = environment | {"HF_HUB_OFFLINE": "1"}
             code, _, _ = self.culet(offline, "info", NAME)
             self.expect(code != 0, f"info took it for whole; missing: {missing}")
