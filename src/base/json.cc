@@ -23,6 +23,41 @@ std::string LineAndColumn(std::string_view text, std::size_t offset) {
   return "line " + std::to_string(line) + ", column " + std::to_string(column);
 }
 
+// Tells a check what parse() would tell its callback. That callback is not for files of strangers:
+// at the end of each object the library then walks over the whole list or object around it, which
+// for a list of n objects is n·n/2 steps.
+template <typename JsonType, typename Check>
+class Events : public nlohmann::json_sax<JsonType> {
+ public:
+  using Event = typename JsonType::parse_event_t;
+  using Text = typename JsonType::string_t;
+  explicit Events(const Check& check) : check_(check) {}
+
+  bool null() override { return Tell(Event::value); }
+  bool boolean(bool) override { return Tell(Event::value); }
+  bool number_integer(typename JsonType::number_integer_t) override { return Tell(Event::value); }
+  bool number_unsigned(typename JsonType::number_unsigned_t) override { return Tell(Event::value); }
+  bool number_float(typename JsonType::number_float_t, const Text&) override {
+    return Tell(Event::value);
+  }
+  bool string(Text&) override { return Tell(Event::value); }
+  bool binary(typename JsonType::binary_t&) override { return Tell(Event::value); }
+  bool key(Text& text) override { return Tell(Event::key, JsonType(text)); }
+  bool start_object(std::size_t) override { return Tell(Event::object_start) && ++depth_ > 0; }
+  bool start_array(std::size_t) override { return Tell(Event::array_start) && ++depth_ > 0; }
+  bool end_object() override { return --depth_ >= 0 && Tell(Event::object_end); }
+  bool end_array() override { return --depth_ >= 0 && Tell(Event::array_end); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;  // parse() finds the same and says it
+  }
+
+ private:
+  bool Tell(Event event, JsonType value = {}) { return check_(depth_, event, value); }
+
+  const Check& check_;
+  int depth_ = 0;
+};
+
 template <typename JsonType>
 JsonType Parse(std::string_view text, const std::string& place) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
@@ -48,7 +83,11 @@ JsonType Parse(std::string_view text, const std::string& place) {
     return true;
   };
   try {
-    return JsonType::parse(text.begin(), text.end(), check);
+    Events<JsonType, decltype(check)> events(check);
+    JsonType::sax_parse(text.begin(), text.end(), &events);
+    return JsonType::parse(text.begin(), text.end());
+  } catch (const nlohmann::json::out_of_range& error) {  // a number that no double holds
+    throw Error(ErrorKind::kCorrupt, place + ": not valid JSON: " + error.what());
   } catch (const nlohmann::json::parse_error& error) {
     const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
     std::string what = error.what();

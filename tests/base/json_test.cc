@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "base/error.h"
 
 namespace culet {
@@ -53,6 +55,18 @@ TEST(Json, DeepNestingIsRefusedBeforeItCanExhaustTheStack) {
   EXPECT_EQ(MessageOf(fits), "");
   EXPECT_THAT(MessageOf("[" + fits + "]"), HasSubstr("deeper than 256"));
   EXPECT_NE(MessageOf(std::string(10'000'000, '[')), "");
+}
+
+TEST(Json, AListOfManyObjectsTakesNoLongerThanItsLength) {
+  std::string many = "[{}";
+  for (int i = 1; i < 300'000; ++i) many += ",{}";  // minutes, if each looked at those before it
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(ParseJson(many + "]", "x").size(), 300'000u);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+TEST(Json, ANumberThatNoDoubleHoldsIsRefused) {
+  EXPECT_THAT(MessageOf("[1e400]"), HasSubstr("number overflow"));
 }
 
 TEST(Json, InvalidUtf8IsRefused) {
