@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
+#include <cmath>
 #include <exception>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
@@ -26,6 +29,19 @@ struct Exchange {
   bool stopped = false;  // by a callback: the rest is not wanted
   bool cancelled = false;
   std::exception_ptr thrown;
+  // Silence. libcurl's own limit looks at the mean of some seconds, in which a last burst counts.
+  using Steady = std::chrono::steady_clock;
+  double patience_s = 0;
+  Steady::time_point last_byte = Steady::now();
+  bool silent = false;
+
+  bool IsSilent() {
+    curl_off_t connected_us = 0;
+    curl_easy_getinfo(handle, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    if (connected_us == 0) last_byte = Steady::now();  // connecting has a limit of its own
+    silent = std::chrono::duration<double>(Steady::now() - last_byte).count() > patience_s;
+    return silent;
+  }
 
   // False where libcurl shall end the exchange.
   template <typename Body>
@@ -62,6 +78,7 @@ std::string_view Trimmed(std::string_view text) {
 std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* context) {
   Exchange& exchange = *static_cast<Exchange*>(context);
   const std::string_view line(data, size * count);
+  exchange.last_byte = Exchange::Steady::now();
   const bool fine = exchange.Guard([&] {
     if (line.starts_with("HTTP/")) {  // also after "100 Continue"
       exchange.response = {};
@@ -83,19 +100,21 @@ std::size_t OnHeader(char* data, std::size_t size, std::size_t count, void* cont
 
 std::size_t OnBody(char* data, std::size_t size, std::size_t count, void* context) {
   Exchange& exchange = *static_cast<Exchange*>(context);
+  exchange.last_byte = Exchange::Steady::now();
   exchange.ReadStatus();
   const bool fine = exchange.Guard([&] {
     if (!exchange.GiveHead()) return false;
     return !exchange.request->on_body ||
            exchange.request->on_body(std::as_bytes(std::span(data, size * count)));
   });
+  exchange.last_byte = Exchange::Steady::now();  // a slow disk is no silence of the server
   return fine ? size * count : 0;
 }
 
 int OnProgress(void* context, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   Exchange& exchange = *static_cast<Exchange*>(context);
   if (exchange.request->cancelled && exchange.request->cancelled()) exchange.cancelled = true;
-  return exchange.cancelled ? 1 : 0;
+  return exchange.cancelled || exchange.IsSilent() ? 1 : 0;
 }
 
 TransportError::Kind KindOf(CURLcode code) {
@@ -137,6 +156,7 @@ class CurlTransport : public Transport {
     Exchange exchange;
     exchange.request = &request;
     exchange.handle = handle;
+    exchange.patience_s = settings_.download_timeout_s;
 
     char message[CURL_ERROR_SIZE] = "";
     curl_slist* headers = nullptr;
@@ -149,6 +169,11 @@ class CurlTransport : public Transport {
     const CURLcode code = curl_easy_perform(handle);
     if (exchange.thrown) std::rethrow_exception(exchange.thrown);
     if (exchange.cancelled) throw Cancelled();
+    if (exchange.silent) {
+      throw TransportError(
+          TransportError::Kind::kStalled,
+          "no byte came for " + std::to_string(std::lround(exchange.patience_s)) + " s");
+    }
     exchange.ReadStatus();
     if (exchange.stopped) return std::move(exchange.response);
     if (code != CURLE_OK) {
@@ -202,9 +227,6 @@ class CurlTransport : public Transport {
     curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, 256L << 10);
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(settings_.metadata_timeout_s * 1000));
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME,
-                     std::max(1L, static_cast<long>(settings_.download_timeout_s)));
     curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, OnHeader);
     curl_easy_setopt(handle, CURLOPT_HEADERDATA, exchange);
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, OnBody);
