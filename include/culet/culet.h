@@ -4,6 +4,7 @@
 #include "culet/error.h"
 #include "culet/generate.h"
 #include "culet/hub.h"
+#include "culet/machine.h"
 #include "culet/model.h"
 #include "culet/text.h"
 #include "culet/tools.h"

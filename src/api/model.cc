@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <exception>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,32 +22,6 @@ constexpr std::int64_t kDefaultContext = 8192;
 std::string Gib(std::uint64_t bytes) {  // "12.9 GiB"
   const std::uint64_t tenths = (bytes * 10 + (1u << 29)) >> 30;
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " GiB";
-}
-
-// What a container's limit (cgroup v2) leaves, page cache apart: that is given back when needed.
-// Nothing where there is no limit.
-std::optional<std::uint64_t> MemoryLeftInContainer() {
-  std::uint64_t limit = 0;
-  if (!(std::ifstream("/sys/fs/cgroup/memory.max") >> limit)) return std::nullopt;
-  std::ifstream statistics("/sys/fs/cgroup/memory.stat");
-  std::string name;
-  std::uint64_t bytes = 0;
-  while (statistics >> name >> bytes) {
-    if (name == "anon") return limit > bytes ? limit - bytes : 0;
-  }
-  return limit;
-}
-
-// MemAvailable of the system; 0 where it does not say.
-std::uint64_t SystemMemoryAvailable() {
-  std::ifstream info("/proc/meminfo");
-  std::string name;
-  std::uint64_t kib = 0;
-  std::string unit;
-  while (info >> name >> kib >> unit) {
-    if (name == "MemAvailable:") return kib << 10;
-  }
-  return 0;
 }
 
 void CheckRange(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
@@ -125,12 +98,6 @@ void LogitsOf(Engine& engine, std::span<const TokenId> tokens, std::int64_t chun
 }
 
 }  // namespace
-
-std::uint64_t AvailableMemory() {
-  const std::uint64_t available = SystemMemoryAvailable();
-  const std::optional<std::uint64_t> left = MemoryLeftInContainer();
-  return left ? std::min(available, *left) : available;
-}
 
 SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDefaults& defaults) {
   SamplingParameters parameters;

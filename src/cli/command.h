@@ -37,6 +37,7 @@ Command AddPull(CLI::App& app);
 Command AddList(CLI::App& app);
 Command AddRm(CLI::App& app);
 Command AddVerify(CLI::App& app);
+Command AddDoctor(CLI::App& app);
 
 // Throws Error(kInvalidArgument) that names the first argument that `app` did not take.
 void RefuseLeftovers(const CLI::App& app);

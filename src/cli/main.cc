@@ -58,7 +58,7 @@ int ParseAndRun(int argc, char** argv) {
   const std::vector<Command> commands = {
       AddRun(app),   AddChat(app),   AddInfo(app),  AddTokenize(app), AddRender(app),
       AddParse(app), AddLogits(app), AddBench(app), AddSynth(app),    AddPull(app),
-      AddList(app),  AddRm(app),     AddVerify(app)};
+      AddList(app),  AddRm(app),     AddVerify(app), AddDoctor(app)};
   // What other programs of this kind take too: culet help, culet help run, culet version.
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   if (!words.empty() && words[0] == "help") {
