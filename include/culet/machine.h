@@ -15,8 +15,8 @@ struct KernelLevel {
 };
 
 struct MachineInfo {
-  std::string cpu_model;  // "AMD EPYC …"
-  int threads = 0;        // CPUs that this process may use
+  std::string cpu_model;            // "AMD EPYC …"
+  int threads = 0;                  // CPUs that this process may use
   std::vector<KernelLevel> levels;  // from plain upwards
   std::string level;                // that will be used
   bool level_forced = false;        // by CULET_CPU

@@ -54,8 +54,8 @@ MachineInfo DescribeMachine() {
   const std::vector<CpuLevel> available = AvailableLevels();
   for (const CpuLevel level : {CpuLevel::kPlain, CpuLevel::kAvx2, CpuLevel::kAvx512,
                                CpuLevel::kAvx512Bf16, CpuLevel::kAmx}) {
-    info.levels.push_back({std::string(CpuLevelName(level)),
-                           std::ranges::find(available, level) != available.end()});
+    info.levels.push_back(
+        {std::string(CpuLevelName(level)), std::ranges::find(available, level) != available.end()});
   }
   info.level = CpuLevelName(ChosenLevel());
   info.level_forced = std::getenv("CULET_CPU") != nullptr;

@@ -28,8 +28,7 @@ namespace fs = std::filesystem;
 // The nearest folder that exists: where a new one would be made.
 fs::path NearestFolder(fs::path path) {
   std::error_code ignored;
-  while (!fs::is_directory(path, ignored) && path.has_parent_path() &&
-         path != path.parent_path()) {
+  while (!fs::is_directory(path, ignored) && path.has_parent_path() && path != path.parent_path()) {
     path = path.parent_path();
   }
   return path;
@@ -108,13 +107,13 @@ std::vector<std::string> Advice(const MachineInfo& machine, const CacheState& ca
         FormatBytes(cache.free_bytes)));
   }
   if (cache.incomplete > 0) {
-    advice.push_back(fmt::format("{} of the cache's models are not complete: `culet list` shows "
-                                 "which, `culet pull` goes on",
-                                 cache.incomplete));
+    advice.push_back(
+        fmt::format("{} of the cache's models are not complete: `culet list` shows "
+                    "which, `culet pull` goes on",
+                    cache.incomplete));
   }
   if (settings.token.empty()) {
-    advice.emplace_back(
-        "no access token: gated models need one (HF_TOKEN, or `hf auth login`)");
+    advice.emplace_back("no access token: gated models need one (HF_TOKEN, or `hf auth login`)");
   }
   if (settings.offline) {
     advice.push_back(settings.offline_because + ": nothing will be fetched");
@@ -177,9 +176,9 @@ int RunDoctor(bool json) {
   Line("kernels", LevelsText(machine));
   Line("memory", fmt::format("{} free of {}", FormatBytes(machine.free_bytes),
                              FormatBytes(machine.memory_bytes)));
-  Line("cache", fmt::format("{}{}: {} models, {}", cache.folder.string(),
-                            cache.exists ? "" : " (not made yet)", cache.models,
-                            FormatBytes(cache.bytes)));
+  Line("cache",
+       fmt::format("{}{}: {} models, {}", cache.folder.string(),
+                   cache.exists ? "" : " (not made yet)", cache.models, FormatBytes(cache.bytes)));
   Line("disk", fmt::format("{} free, {}", FormatBytes(cache.free_bytes),
                            cache.writable ? "writable" : "not writable"));
   Line("hub", settings.endpoint + (settings.offline ? " (offline)" : ""));
@@ -194,9 +193,9 @@ int RunDoctor(bool json) {
 
 Command AddDoctor(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
-  CLI::App* command = AddSubcommand(app, "doctor",
-                                    "Look at the machine, the cache and the way to the hub",
-                                    "  culet doctor\n  culet doctor --json");
+  CLI::App* command =
+      AddSubcommand(app, "doctor", "Look at the machine, the cache and the way to the hub",
+                    "  culet doctor\n  culet doctor --json");
   AddFlag(*command, "--json", json.get(), "one JSON object");
   return {command, [json] { return RunDoctor(*json); }};
 }
