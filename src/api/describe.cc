@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string>
 
+#include "api/boundary.h"
 #include "api/model_impl.h"
 #include "api/text_processor_impl.h"
 #include "base/cpu_features.h"
@@ -153,8 +154,10 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   return info;
 }
 
-ModelInfo Describe(const std::filesystem::path& path, const LoadOptions& options) {
+ModelInfo Describe(const std::filesystem::path& path, const LoadOptions& options) try {
   return DescribeCheckpoint(OpenCheckpoint(path, options), path, options);
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

@@ -7,11 +7,15 @@
 #include <string>
 #include <utility>
 
+#include "api/boundary.h"
 #include "api/model_impl.h"
+#include "api/text_processor_impl.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "checkpoint/generation_config.h"
+#include "checkpoint/model_files.h"
 #include "runtime/sampler.h"
+#include "text/chat_template.h"
 
 namespace culet {
 namespace {
@@ -43,9 +47,18 @@ void CheckMemory(const ModelInfo& info) {
                   Gib(available) + " are free. A smaller LoadOptions::context needs less");
 }
 
-ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
-  const std::filesystem::path file = checkpoint.folder() / "generation_config.json";
-  const GenerationConfig config = LoadGenerationConfig(FileSystem::Real(), file);
+// Throws Error(kCorrupt) where the file names a token that the model lacks.
+void CheckTokens(const GenerationConfig& config, const std::filesystem::path& file,
+                 std::int64_t vocab) {
+  if (config.largest_token < vocab) return;
+  throw Error(ErrorKind::kCorrupt,
+              file.string() + ": has token " + std::to_string(config.largest_token) +
+                  "; vocab_size in config.json is " + std::to_string(vocab) +
+                  ". They are of different models: take the file that came with the weights");
+}
+
+ModelDefaults DefaultsOf(const GenerationConfig& config, const std::filesystem::path& file,
+                         std::int64_t vocab) {
   ModelDefaults defaults;
   defaults.stop_tokens = config.stop_tokens;
   defaults.stop_texts = config.stop_strings;
@@ -62,7 +75,7 @@ ModelDefaults DefaultsOf(const Checkpoint& checkpoint) {
     // only counts once sampling is asked for is checked too.
     GenerateOptions sampled;
     sampled.temperature = defaults.temperature;
-    Sampler(ResolveSampling(sampled, defaults), checkpoint.config().vocab);
+    Sampler(ResolveSampling(sampled, defaults), vocab);
   } catch (const Error& error) {
     throw Error(ErrorKind::kCorrupt, file.string() + ": " + error.what());
   }
@@ -97,6 +110,12 @@ void LogitsOf(Engine& engine, std::span<const TokenId> tokens, std::int64_t chun
   engine.RemoveSequence(sequence);
 }
 
+std::vector<ConfigOverride> OverridesOf(const LoadOptions& options) {
+  std::vector<ConfigOverride> overrides;
+  for (const auto& [key, value] : options.overrides) overrides.push_back({key, value});
+  return overrides;
+}
+
 }  // namespace
 
 SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDefaults& defaults) {
@@ -113,9 +132,7 @@ SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDe
 }
 
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options) {
-  std::vector<ConfigOverride> overrides;
-  for (const auto& [key, value] : options.overrides) overrides.push_back({key, value});
-  return Checkpoint::Open(FileSystem::Real(), path, overrides);
+  return Checkpoint::Open(FileSystem::Real(), path, OverridesOf(options));
 }
 
 int ResolveThreads(const LoadOptions& options) {
@@ -171,34 +188,62 @@ KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions
   return plan;
 }
 
-void CheckVocabulary(const Model::Impl& impl, const LoadOptions& options) {
-  if (!impl.text->has_tokenizer()) return;
-  const std::int64_t tokens = impl.text->vocab_size();
-  if (tokens <= impl.info.vocab) return;
+void CheckText(const TextProcessor& text, const std::filesystem::path& folder, std::int64_t vocab,
+               const LoadOptions& options) {
+  if (!text.has_tokenizer()) return;
   const std::filesystem::path tokenizer =
-      options.tokenizer.empty() ? impl.checkpoint->folder() / "tokenizer.json" : options.tokenizer;
-  throw Error(ErrorKind::kCorrupt,
-              tokenizer.string() + ": the tokenizer has " + std::to_string(tokens) +
-                  " tokens; vocab_size in " + (impl.checkpoint->folder() / "config.json").string() +
-                  " is " + std::to_string(impl.info.vocab) +
-                  ". They are of different models: take the tokenizer that came with the weights");
+      options.tokenizer.empty() ? folder / "tokenizer.json" : options.tokenizer;
+  const std::int64_t tokens = text.vocab_size();
+  if (tokens > vocab) {
+    throw Error(
+        ErrorKind::kCorrupt,
+        tokenizer.string() + ": the tokenizer has " + std::to_string(tokens) +
+            " tokens; vocab_size in " + (folder / "config.json").string() + " is " +
+            std::to_string(vocab) +
+            ". They are of different models: take the tokenizer that came with the weights");
+  }
+  if (!text.has_chat_template()) return;
+  const Tokenizer& known = TokenizerOf(text);
+  for (const std::string_view token : TemplateTokens()) {
+    const std::optional<TokenId> id = known.FindToken(token);
+    if (id && known.IsControl(*id)) continue;
+    throw Error(ErrorKind::kCorrupt,
+                tokenizer.string() + ": added_tokens has no " + std::string(token) +
+                    ", which the chat template writes. They are of different models: take the "
+                    "tokenizer that came with the weights");
+  }
 }
 
 Model::Model() : impl_(std::make_unique<Impl>()) {}
 Model::~Model() = default;
 
-std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const LoadOptions& options) {
+std::shared_ptr<Model> Model::Load(const std::filesystem::path& path,
+                                   const LoadOptions& options) try {
+  ReserveErrors();
   std::shared_ptr<Model> model(new Model());
   Impl& impl = *model->impl_;
   impl.path = path;
-  impl.checkpoint = std::make_unique<Checkpoint>(OpenCheckpoint(path, options));
-  impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
-  CheckMemory(impl.info);
+  // Whether the parts fit each other is seen before a byte of weights is read.
+  FileSystem& files = FileSystem::Real();
+  const ModelFiles parts = FindModelFiles(files, path);
+  const std::int64_t vocab = LoadModelConfig(files, parts.config, OverridesOf(options)).vocab;
+  TextProcessor::Options text;
+  text.tokenizer = options.tokenizer;
+  text.allow_control_tokens = options.allow_control_tokens;
+  impl.text = TextProcessor::Open(path, text);
+  CheckText(*impl.text, parts.folder, vocab, options);
+  const std::filesystem::path generation = parts.folder / "generation_config.json";
+  std::optional<GenerationConfig> config;
   try {
-    impl.defaults = DefaultsOf(*impl.checkpoint);
+    config = LoadGenerationConfig(files, generation);
+    impl.defaults = DefaultsOf(*config, generation, vocab);
   } catch (const Error&) {
     impl.defaults_error = std::current_exception();
   }
+  if (config) CheckTokens(*config, generation, vocab);
+  impl.checkpoint = std::make_unique<Checkpoint>(OpenCheckpoint(path, options));
+  impl.info = DescribeCheckpoint(*impl.checkpoint, path, options);
+  CheckMemory(impl.info);
   impl.engine = std::make_unique<Engine>(
       *impl.checkpoint,
       ResolveKvPlan(impl.checkpoint->config(), impl.checkpoint->main_dtype(), options),
@@ -210,12 +255,9 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path, const Load
   scheduling.prompt_rows_beside_decoding = options.prompt_rows_beside_decoding;
   scheduling.queue = options.queue;
   impl.thread = std::make_unique<EngineThread>(*impl.engine, scheduling);
-  TextProcessor::Options text;
-  text.tokenizer = options.tokenizer;
-  text.allow_control_tokens = options.allow_control_tokens;
-  impl.text = TextProcessor::Open(path, text);
-  CheckVocabulary(impl, options);
   return model;
+} catch (...) {
+  RethrowAsError();
 }
 
 const ModelInfo& Model::info() const { return impl_->info; }
@@ -232,8 +274,10 @@ ModelStatistics Model::statistics() const {
 }
 
 void Model::Logits(std::span<const TokenId> tokens, std::int64_t chunk,
-                   const std::function<void(std::int64_t, std::span<const float>)>& on_row) {
+                   const std::function<void(std::int64_t, std::span<const float>)>& on_row) try {
   impl_->thread->Exclusive([&](Engine& engine) { LogitsOf(engine, tokens, chunk, on_row); });
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

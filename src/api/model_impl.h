@@ -43,9 +43,10 @@ CpuLevel ResolveLevel(const LoadOptions& options);
 ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
                              const LoadOptions& options);
 
-// Throws Error(kCorrupt) naming both files where the tokenizer knows ids that the model has no row
-// for.
-void CheckVocabulary(const Model::Impl& impl, const LoadOptions& options);
+// Throws Error(kCorrupt) naming the file where the tokenizer knows ids that the model has no row
+// for, or lacks a control token that the chat template writes.
+void CheckText(const TextProcessor& text, const std::filesystem::path& folder, std::int64_t vocab,
+               const LoadOptions& options);
 
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options);
 

@@ -1,12 +1,13 @@
 // Whole answers, parsed at once.
 #include <utility>
 
+#include "api/boundary.h"
 #include "culet/text.h"
 #include "text/output_parser.h"
 
 namespace culet {
 
-ParsedAnswer ParseAnswer(std::string_view text, bool starts_in_thought) {
+ParsedAnswer ParseAnswer(std::string_view text, bool starts_in_thought) try {
   ParsedOutput output = ParseOutput(text, starts_in_thought);
   ParsedAnswer answer;
   answer.thinking = std::move(output.thinking);
@@ -15,6 +16,8 @@ ParsedAnswer ParseAnswer(std::string_view text, bool starts_in_thought) {
     answer.tool_calls.push_back({std::move(call.name), std::move(call.arguments_json)});
   }
   return answer;
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

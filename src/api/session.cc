@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "api/answer_job.h"
+#include "api/boundary.h"
 #include "api/model_impl.h"
 #include "base/error.h"
 #include "culet/generate.h"
@@ -88,8 +89,11 @@ GenerateResult Follow(Answer answer, const std::function<void(const GenerateEven
 
 }  // namespace
 
-Answer Start(std::shared_ptr<Model> model, const Prompt& prompt, const GenerateOptions& options) {
+Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
+             const GenerateOptions& options) try {
   return Answer(Answer::Impl::Submit(std::move(model), prompt, options, -1));
+} catch (...) {
+  RethrowAsError();
 }
 
 GenerateResult Generate(std::shared_ptr<Model> model, const Prompt& prompt,
@@ -130,7 +134,11 @@ struct Session::Impl {
   std::vector<float> logits;
 };
 
-Session::Session(std::shared_ptr<Model> model) : impl_(std::make_unique<Impl>(std::move(model))) {}
+Session::Session(std::shared_ptr<Model> model) try
+    : impl_(std::make_unique<Impl>(std::move(model))) {
+} catch (...) {
+  RethrowAsError();
+}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 
@@ -150,12 +158,14 @@ void Session::Rewind(std::int64_t position) {
   impl_->thread().Exclusive([&](Engine& engine) { engine.Rewind(impl_->sequence, position); });
 }
 
-void Session::Pin() {
+void Session::Pin() try {
   impl_->RefuseWhileAnswering();
   impl_->thread().Exclusive([&](Engine& engine) { engine.Pin(impl_->sequence); });
+} catch (...) {
+  RethrowAsError();
 }
 
-std::span<const float> Session::Append(std::span<const TokenId> tokens) {
+std::span<const float> Session::Append(std::span<const TokenId> tokens) try {
   impl_->RefuseWhileAnswering();
   impl_->thread().Exclusive([&](Engine& engine) {
     engine.Append(impl_->sequence, tokens);
@@ -163,20 +173,26 @@ std::span<const float> Session::Append(std::span<const TokenId> tokens) {
     impl_->logits.assign(logits.begin(), logits.end());
   });
   return impl_->logits;
+} catch (...) {
+  RethrowAsError();
 }
 
-Answer Session::Start(const Prompt& prompt, const GenerateOptions& options) {
+Answer Session::Start(const Prompt& prompt, const GenerateOptions& options) try {
   impl_->RefuseWhileAnswering();
   Answer answer(Answer::Impl::Submit(impl_->model, prompt, options, impl_->sequence));
   impl_->job = answer.impl_->job;
   impl_->id = answer.impl_->id;
   return answer;
+} catch (...) {
+  RethrowAsError();
 }
 
 GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& options,
                                  const std::function<void(const GenerateEvent&)>& on_event,
-                                 const std::function<bool()>& should_stop) {
+                                 const std::function<bool()>& should_stop) try {
   return Follow(Start(prompt, options), on_event, should_stop);
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

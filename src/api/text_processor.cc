@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "api/boundary.h"
 #include "api/text_processor_impl.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -25,10 +26,11 @@ std::optional<std::string> TemplateIn(const Json& config, const std::string& pla
   if (value.is_string()) return value.get<std::string>();
   if (value.is_array()) {
     for (const Json& entry : value) {
-      if (entry.is_object() && entry.value("name", Json()) == "default" &&
-          entry.contains("template") && entry["template"].is_string()) {
-        return entry["template"].get<std::string>();
-      }
+      if (!entry.is_object()) continue;
+      const auto name = entry.find("name");
+      const auto text = entry.find("template");
+      if (name == entry.end() || text == entry.end() || !text->is_string()) continue;
+      if (IsString(*name, "default")) return text->get<std::string>();
     }
   }
   throw Error(ErrorKind::kUnsupported,
@@ -183,7 +185,8 @@ TextProcessor::TextProcessor() : impl_(std::make_unique<Impl>()) {}
 TextProcessor::~TextProcessor() = default;
 
 std::shared_ptr<TextProcessor> TextProcessor::Open(const std::filesystem::path& path,
-                                                   const Options& options) {
+                                                   const Options& options) try {
+  ReserveErrors();
   FileSystem& files = FileSystem::Real();
   if (!files.Exists(path)) {
     throw Error(ErrorKind::kNotFound, path.string() + ": no such file or folder");
@@ -206,33 +209,44 @@ std::shared_ptr<TextProcessor> TextProcessor::Open(const std::filesystem::path& 
         ChatTemplate::FromText(*template_text, VariantOf(files, impl.folder / "config.json"));
   }
   return text;
+} catch (...) {
+  RethrowAsError();
 }
 
-std::vector<TokenId> TextProcessor::Encode(std::string_view text) const {
+std::vector<TokenId> TextProcessor::Encode(std::string_view text) const try {
   return impl_->NeedTokenizer().Encode(text);
+} catch (...) {
+  RethrowAsError();
 }
 
-std::string TextProcessor::Decode(std::span<const TokenId> ids) const {
+std::string TextProcessor::Decode(std::span<const TokenId> ids) const try {
   return impl_->NeedTokenizer().Decode(ids);
+} catch (...) {
+  RethrowAsError();
 }
 
 std::int64_t TextProcessor::vocab_size() const { return impl_->NeedTokenizer().vocab_size(); }
 
-std::string TextProcessor::Render(std::string_view request_json, const std::string& place) const {
+std::string TextProcessor::Render(std::string_view request_json, const std::string& place) const
+    try {
   return JoinSegments(impl_->Segments(request_json, place));
+} catch (...) {
+  RethrowAsError();
 }
 
 Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::string& place,
-                                   std::span<const TokenId> known) const {
+                                   std::span<const TokenId> known) const try {
   const std::vector<PromptSegment> segments = impl_->Segments(request_json, place);
   RefuseMedia(segments, place);
   Prompt prompt;
   prompt.tokens = PreferKnown(impl_->NeedTokenizer(), impl_->Tokens(segments), known);
   prompt.starts_in_thought = EndsInsideThought(segments);
   return prompt;
+} catch (...) {
+  RethrowAsError();
 }
 
-Prompt TextProcessor::RawPrompt(std::string_view text) const {
+Prompt TextProcessor::RawPrompt(std::string_view text) const try {
   const PromptSegment segments[] = {{"<bos>", true}, {std::string(text), false}};
   if (!impl_->NeedTokenizer().FindToken("<bos>")) {
     throw Error(ErrorKind::kCorrupt,
@@ -243,6 +257,8 @@ Prompt TextProcessor::RawPrompt(std::string_view text) const {
   Prompt prompt;
   prompt.tokens = impl_->Tokens(segments);
   return prompt;
+} catch (...) {
+  RethrowAsError();
 }
 
 bool TextProcessor::has_tokenizer() const { return impl_->tokenizer.has_value(); }

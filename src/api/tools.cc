@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "api/boundary.h"
 #include "api/model_impl.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -22,15 +23,17 @@ constexpr std::size_t kLeastReadBytes = std::size_t{256} << 20;
 }  // namespace
 
 void Synthesize(const std::string& size, const std::filesystem::path& folder,
-                const SynthesizeOptions& options) {
+                const SynthesizeOptions& options) try {
   SynthOptions synth;
   synth.seed = options.seed;
   synth.tokenizer_file = options.tokenizer;
   synth.progress = options.on_progress;
   SynthesizeCheckpoint(size, folder, synth);
+} catch (...) {
+  RethrowAsError();
 }
 
-MachineLimits MeasureMachine(Model& model) {
+MachineLimits MeasureMachine(Model& model) try {
   const Model::Impl& impl = model.impl();
   Context& context = impl.engine->context();
   // The embedding is one contiguous stretch that each decoded token reads for the head: its pages
@@ -42,6 +45,8 @@ MachineLimits MeasureMachine(Model& model) {
                          : MeasureReadGbS(context.pool(), kLeastReadBytes, kReadSeconds);
   limits.peak_gflops = MeasurePeakGflops(context, impl.checkpoint->main_dtype());
   return limits;
+} catch (...) {
+  RethrowAsError();
 }
 
 std::uint64_t PeakResidentBytes() {

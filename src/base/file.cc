@@ -161,10 +161,10 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
     if (descriptor_ < 0) ThrowFileError("write", path_, errno);
     return;
   }
-  std::string name = path_.string() + ".partial-XXXXXX";
-  descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
+  // Named in the member itself: once the file is there, nothing may fail that would forget it.
+  temporary_ = path_.string() + ".partial-XXXXXX";
+  descriptor_ = ::mkostemp(temporary_.data(), O_CLOEXEC);
   if (descriptor_ < 0) ThrowFileError("write", path_, errno);
-  temporary_ = name;
   const mode_t mask = ::umask(0);
   ::umask(mask);
   (void)::fchmod(descriptor_, 0666 & ~mask);  // mkostemp makes it 0600

@@ -124,7 +124,7 @@ class AtomicFile {
 
  private:
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::string temporary_;  // its name; empty: `path_` is written directly
   int descriptor_ = -1;
 };
 

@@ -61,6 +61,7 @@ class Events : public nlohmann::json_sax<JsonType> {
 template <typename JsonType>
 JsonType Parse(std::string_view text, const std::string& place) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
+  std::size_t values = 0;
   const auto check = [&](int depth, typename JsonType::parse_event_t event, JsonType& value) {
     using Event = typename JsonType::parse_event_t;
     // The outermost opens at depth 0.
@@ -68,6 +69,10 @@ JsonType Parse(std::string_view text, const std::string& place) {
     if (opens && depth >= kMaxJsonDepth) {
       throw Error(ErrorKind::kCorrupt,
                   place + ": JSON nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+    }
+    if ((opens || event == Event::value) && ++values > kMaxJsonValues) {
+      throw Error(ErrorKind::kCorrupt,
+                  place + ": JSON with more than " + std::to_string(kMaxJsonValues) + " values");
     }
     if (event == Event::object_start) {
       keys.emplace_back();
@@ -95,6 +100,18 @@ JsonType Parse(std::string_view text, const std::string& place) {
     const std::size_t reason = what.find(": ");
     throw Error(ErrorKind::kCorrupt, place + ": not valid JSON at " + LineAndColumn(text, offset) +
                                          (reason == std::string::npos ? "" : what.substr(reason)));
+  }
+}
+
+// `value` is the library's union; the type says which member counts.
+template <typename Value>
+void Destroy(Json::value_t type, const Value& value) {
+  switch (type) {
+    case Json::value_t::object: delete value.object; break;
+    case Json::value_t::array: delete value.array; break;
+    case Json::value_t::string: delete value.string; break;
+    case Json::value_t::binary: delete value.binary; break;
+    default: break;
   }
 }
 
@@ -129,3 +146,12 @@ std::string JsonExcerpt(const Json& value, std::size_t max_bytes) {
 }
 
 }  // namespace culet
+
+template <>
+void culet::Json::json_value::destroy(culet::Json::value_t type) {
+  culet::Destroy(type, *this);
+}
+template <>
+void culet::OrderedJson::json_value::destroy(culet::OrderedJson::value_t type) {
+  culet::Destroy(type, *this);
+}

@@ -52,12 +52,21 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads)
     : threads_(std::max(1, threads)), state_(std::make_unique<State>()) {
-  for (int thread = 1; thread < threads_; ++thread) {
-    state_->workers.emplace_back([this, thread] { Worker(thread); });
+  state_->workers.reserve(static_cast<std::size_t>(threads_));
+  try {
+    for (int thread = 1; thread < threads_; ++thread) {
+      state_->workers.emplace_back([this, thread] { Worker(thread); });
+    }
+  } catch (...) {
+    // The system gave some threads and no more: those must end before the object is gone.
+    Stop();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   state_->stop.store(true);
   {
     std::lock_guard lock(state_->mutex);

@@ -35,7 +35,8 @@ class FunctionRef<Result(Args...)> {
 // burns no core. The body must not throw and must not call ParallelFor.
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller's included.
+  // `threads` >= 1, the caller's included. Throws std::system_error where the system starts no
+  // more.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -53,6 +54,7 @@ class ThreadPool {
  private:
   struct State;
   void Worker(int thread);
+  void Stop();
 
   int threads_;
   std::unique_ptr<State> state_;

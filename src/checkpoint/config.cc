@@ -356,7 +356,7 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
   if (bidirectional == nullptr) {
     config->bidirectional_vision = unified;
   } else if (!bidirectional->is_null()) {
-    if (*bidirectional != "vision") {
+    if (!IsString(*bidirectional, "vision")) {
       fields.Refuse("use_bidirectional_attention", "null or \"vision\"; culet decodes causally",
                     ErrorKind::kUnsupported);
     }

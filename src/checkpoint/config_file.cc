@@ -11,6 +11,15 @@ namespace {
 // config.json of 4 MB is a thousand times the largest published one.
 constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
 
+// What is no JSON is a plain string ("gelu").
+Json OverrideValue(const std::string& text) {
+  try {
+    return ParseJson(text, "--override");
+  } catch (const Error&) {
+    return text;
+  }
+}
+
 // Writes an override into `config` at its dotted way; objects on the way must be there.
 void ApplyOverride(Json* config, const ConfigOverride& override_, const std::string& place) {
   const std::string option = "the override " + override_.key + "=" + override_.value;
@@ -29,10 +38,7 @@ void ApplyOverride(Json* config, const ConfigOverride& override_, const std::str
                       "text_config.KEY=VALUE with a field of config.json");
     }
     if (dot == std::string::npos) {
-      // Without exceptions: what is no JSON is a plain string ("gelu").
-      Json value = Json::parse(override_.value, nullptr, false);
-      if (value.is_discarded()) value = override_.value;
-      (*object)[key] = std::move(value);
+      (*object)[key] = OverrideValue(override_.value);
       return;
     }
     if (!object->contains(key)) {

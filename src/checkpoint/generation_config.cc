@@ -1,5 +1,6 @@
 #include "checkpoint/generation_config.h"
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -12,6 +13,8 @@ namespace {
 constexpr std::uint64_t kMaxFileBytes = 1 << 20;
 constexpr std::int64_t kMaxToken = (1 << 22) - 1;
 constexpr std::size_t kMaxTokens = 65536;
+// Each is looked for in every piece of an answer.
+constexpr std::size_t kMaxStopStrings = 256;
 // transformers' own default where do_sample is on and the file is silent.
 constexpr std::int64_t kDefaultTopK = 50;
 
@@ -118,6 +121,9 @@ std::vector<std::string> ReadStrings(ConfigFields& fields, const std::string& ke
   if (value == nullptr) return {};
   const Json list = value->is_array() ? *value : Json::array({*value});
   std::vector<std::string> strings;
+  if (list.size() > kMaxStopStrings) {
+    fields.Refuse(key, "at most " + std::to_string(kMaxStopStrings) + " strings");
+  }
   for (const Json& item : list) {
     if (!item.is_string() || item.get_ref<const std::string&>().empty()) {
       fields.Refuse(key, "a string or a list of strings, none of them empty");
@@ -135,6 +141,14 @@ GenerationConfig ParseGenerationConfig(const Json& json, const std::string& plac
   if (const auto stop = ReadTokens(fields, "eos_token_id")) config.stop_tokens = *stop;
   if (const auto suppress = ReadTokens(fields, "suppress_tokens")) {
     config.suppress_tokens = *suppress;
+  }
+  if (fields.Find("eos_token_id") != nullptr) {
+    for (const std::int32_t token : config.stop_tokens) {
+      config.largest_token = std::max(config.largest_token, token);
+    }
+  }
+  for (const std::int32_t token : config.suppress_tokens) {
+    config.largest_token = std::max(config.largest_token, token);
   }
   config.stop_strings = ReadStrings(fields, "stop_strings");
   config.do_sample = fields.Bool("do_sample", false);

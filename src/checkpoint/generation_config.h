@@ -17,6 +17,7 @@ namespace culet {
 struct GenerationConfig {
   std::vector<std::int32_t> stop_tokens = {1, 106, 50};  // eos_token_id
   std::vector<std::int32_t> suppress_tokens;             // never generated
+  std::int32_t largest_token = -1;                       // of the ids that the file itself names
   std::vector<std::string> stop_strings;
   bool do_sample = false;
   double temperature = 1.0;

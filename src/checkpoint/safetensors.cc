@@ -276,9 +276,11 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
                                             " cannot be declared: its name stands twice, its size "
                                             "overflows, or it would lie misaligned");
     }
-    header[entry.name] = {{"dtype", DTypeName(entry.dtype)},
-                          {"shape", entry.shape},
-                          {"data_offsets", {expected_bytes_, *end}}};
+    // By their members: a list in braces loses memory where an allocation fails.
+    OrderedJson& member = header[entry.name];
+    member["dtype"] = DTypeName(entry.dtype);
+    member["shape"] = entry.shape;
+    member["data_offsets"] = std::vector<std::uint64_t>{expected_bytes_, *end};
     expected_bytes_ = *end;
   }
   std::string text = header.dump();

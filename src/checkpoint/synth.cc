@@ -98,7 +98,7 @@ std::string ShardName(std::size_t number, std::size_t shards) {
   return "model-" + five(number + 1) + "-of-" + five(shards) + ".safetensors";
 }
 
-// Removes what was written unless told that all is well.
+// Removes what was written, or would have been, unless told that all is well.
 class Written {
  public:
   ~Written() {
@@ -216,7 +216,9 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
 
   Written written;
   std::error_code error;
-  if (fs::create_directories(folder, error)) written.MadeFolder(folder);
+  // Noted before it is made: then nothing can fail in between that would leave it behind.
+  if (!fs::exists(folder, error)) written.MadeFolder(folder);
+  fs::create_directories(folder, error);
   if (error) {
     throw Error(ErrorKind::kIo, folder.string() + ": cannot make the folder: " + error.message());
   }
@@ -233,14 +235,14 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
       entries.push_back({name, DType::kBF16, tensor->shape});
       index["weight_map"][name] = file;
     }
+    written.Add(folder / file);
     SafetensorsWriter writer(folder / file, entries, {{"format", "pt"}});
     for (const ExpectedTensor* tensor : shards[number]) filler.Fill(*tensor, &writer);
     writer.Finish();
-    written.Add(folder / file);
   }
   const auto write = [&](const char* name, std::string_view content) {
-    files.WriteFileAtomically(folder / name, content);
     written.Add(folder / name);
+    files.WriteFileAtomically(folder / name, content);
   };
   if (shards.size() > 1) write("model.safetensors.index.json", index.dump(2) + "\n");
   if (!tokenizer.empty()) write("tokenizer.json", tokenizer);

@@ -116,7 +116,10 @@ void Conversation::SetKnownTokens(const Prompt& prompt, const GenerateResult& an
 }
 
 void Conversation::Save(const std::filesystem::path& path) const {
-  OrderedJson file = {{"system", system}, {"think", think}};
+  // Member by member: a list in braces loses memory where an allocation fails.
+  OrderedJson file = OrderedJson::object();
+  file["system"] = system;
+  file["think"] = think;
   if (!tools.empty()) file["tools"] = ParseOrderedJson(tools, "the tools");
   file["messages"] = messages_;
   FileSystem::Real().WriteFileAtomically(

@@ -73,6 +73,8 @@ Context::~Context() = default;
 std::byte* Context::Scratch(std::size_t bytes) {
   if (bytes > scratch_bytes_) {
     scratch_storage_.reset();  // before the new one: both together may not fit
+    scratch_ = nullptr;
+    scratch_bytes_ = 0;  // stays so where the new one cannot be had
     scratch_storage_ = std::make_unique_for_overwrite<std::byte[]>(bytes + kAlignment);
     const auto address = reinterpret_cast<std::uintptr_t>(scratch_storage_.get());
     scratch_ = scratch_storage_.get() + (kAlignment - address % kAlignment) % kAlignment;

@@ -281,12 +281,13 @@ void KvCache::Pin(int sequence) {
   pin.serial = ++pins_made_;
   pin.position = state.length;
   pin.first_page = FirstNeededPage(state.length);
-  for (std::int64_t page = pin.first_page; page < PagesFor(state.length); ++page) {
-    const std::int32_t entry = Table(LayerKind::kSliding, sequence)[page];
-    Pool(LayerKind::kSliding).AddReference(entry);
-    pin.pages.push_back(entry);
-  }
+  const std::int32_t* table = Table(LayerKind::kSliding, sequence);
+  pin.pages.assign(table + pin.first_page, table + PagesFor(state.length));
   state.pins.push_back(std::move(pin));
+  // Last, as nothing can fail any more that would leave them referred to by nobody.
+  for (const std::int32_t page : state.pins.back().pages) {
+    Pool(LayerKind::kSliding).AddReference(page);
+  }
 }
 
 std::int64_t KvCache::Rewind(int sequence, std::int64_t position) {

@@ -449,6 +449,14 @@ std::vector<PromptSegment> ChatTemplate::Render(const ChatRequest& request) cons
   return Renderer(variant_, request).Render();
 }
 
+std::span<const std::string_view> TemplateTokens() {
+  static constexpr std::string_view kTokens[] = {
+      "<bos>",       "<|turn>", "<turn|>", "<|think|>",        "<|channel>",       "<channel|>",
+      "<|tool>",     "<tool|>", "<|\"|>",  "<|tool_response>", "<tool_response|>", "<|tool_call>",
+      "<tool_call|>"};
+  return kTokens;
+}
+
 std::string JoinSegments(std::span<const PromptSegment> segments) {
   std::string text;
   for (const PromptSegment& segment : segments) text += segment.text;

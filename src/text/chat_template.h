@@ -69,6 +69,9 @@ class ChatTemplate {
   std::string warning_;
 };
 
+// The control tokens that a published template may write, media placeholders apart.
+std::span<const std::string_view> TemplateTokens();
+
 std::string JoinSegments(std::span<const PromptSegment> segments);
 
 // Whether the prompt ends inside a thought that the template opened: generation starts there, and

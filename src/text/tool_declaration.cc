@@ -216,7 +216,7 @@ void WriteToolDeclaration(const OrderedJson& tool, const std::string& path, Temp
   }
   if (function->is_array()) {
     for (const OrderedJson& item : *function) {
-      if (item == "response") FailField(path + ".function", function, expected);
+      if (IsString(item, "response")) FailField(path + ".function", function, expected);
     }
   }
   DeclarationWriter(path, out).Write(*function);
