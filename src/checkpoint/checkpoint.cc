@@ -142,8 +142,21 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     tensors_.emplace(tensor.name, found->second);
     expected.emplace(name, std::move(tensor));
   }
+  const bool second_head =
+      config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0;
+  for (const auto& [name, tensor] : present) {
+    if (expected.count(name) != 0 || (second_head && name == kHead)) continue;
+    if (!UnusedReason(config_, name).empty()) continue;
+    throw Error(ErrorKind::kUnsupported,
+                tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
+                    ShapeText(tensor.shape) +
+                    " is one that culet does not know for this config; expected no tensor that "
+                    "would be left unused. Weights and config are of different models, or the "
+                    "model has parts that culet lacks");
+  }
   std::string head_reason;
-  if (config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0) {
+  if (second_head) {
+    // The first look at weights, once nothing else is wrong.
     head_reason = SettleTiedHead(present.at(kHead), &expected);
   } else {
     head_is_embedding_ = config_.tie_word_embeddings;
@@ -161,14 +174,6 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
       listing.use = TensorUse::kUnused;
       listing.part = "unused";
       listing.reason = name == kHead ? head_reason : UnusedReason(config_, name);
-      if (listing.reason.empty()) {
-        throw Error(ErrorKind::kUnsupported,
-                    tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
-                        ShapeText(tensor.shape) +
-                        " is one that culet does not know for this config; expected no tensor that "
-                        "would be left unused. Weights and config are of different models, or the "
-                        "model has parts that culet lacks");
-      }
     }
     listings_.push_back(std::move(listing));
   }

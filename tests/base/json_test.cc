@@ -69,6 +69,13 @@ TEST(Json, ANumberThatNoDoubleHoldsIsRefused) {
   EXPECT_THAT(MessageOf("[1e400]"), HasSubstr("number overflow"));
 }
 
+TEST(Json, MoreValuesThanAFileCanNeedAreRefused) {
+  std::string many = "[0";
+  for (std::size_t i = 2; i < kMaxJsonValues; ++i) many += ",0";  // the array counts, too
+  EXPECT_EQ(MessageOf(many + "]"), "");
+  EXPECT_THAT(MessageOf(many + ",0]"), HasSubstr("more than 4194304 values"));
+}
+
 TEST(Json, InvalidUtf8IsRefused) {
   EXPECT_NE(MessageOf("\"\xff\""), "");
   EXPECT_NE(MessageOf("\"\xed\xa0\x80\""), "");  // a surrogate

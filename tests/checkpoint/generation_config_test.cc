@@ -100,5 +100,22 @@ TEST(GenerationConfig, EachBadOrUnknownFieldIsRefusedByName) {
   }
 }
 
+TEST(GenerationConfig, TheLargestTokenIsOfWhatTheFileNamesAlone) {
+  const auto largest = [](const char* json) {
+    return ParseGenerationConfig(Json::parse(json), "generation_config.json").largest_token;
+  };
+  EXPECT_EQ(largest("{}"), -1);  // not of the defaults
+  EXPECT_EQ(largest(R"({"eos_token_id": [1, 40, 3]})"), 40);
+  EXPECT_EQ(largest(R"({"suppress_tokens": [7, 2]})"), 7);
+}
+
+TEST(GenerationConfig, AThousandStopStringsAreRefused) {
+  Json json;
+  for (int i = 0; i < 257; ++i) json["stop_strings"].push_back(std::to_string(i));
+  EXPECT_THAT(
+      ErrorOf(ErrorKind::kCorrupt, [&] { ParseGenerationConfig(json, "generation_config.json"); }),
+      HasSubstr("at most 256 strings"));
+}
+
 }  // namespace
 }  // namespace culet

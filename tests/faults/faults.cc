@@ -11,6 +11,7 @@
 #include <cstdarg>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <new>
 #include <random>
@@ -23,6 +24,7 @@ std::atomic<int> armed{-1};  // a Call
 std::atomic<std::uint64_t> made{0};
 std::uint64_t failing = 0;
 bool all_after = false;
+std::atomic<bool> forbid_weights{false};
 std::atomic<std::int64_t> allocations{0};
 std::atomic<std::int64_t> mapped{0};
 
@@ -38,6 +40,16 @@ int Failure(int error_number) {
   return -1;
 }
 
+void HideWeights(void* memory, std::size_t bytes) {
+  constexpr std::size_t kPage = 4096;
+  std::uint64_t header = 0;
+  if (bytes <= sizeof header) return;
+  std::memcpy(&header, memory, sizeof header);
+  if (header >= bytes) return;  // another kind of file
+  const std::size_t start = (sizeof header + header + kPage - 1) / kPage * kPage;
+  if (start < bytes) ::mprotect(static_cast<char*>(memory) + start, bytes - start, PROT_NONE);
+}
+
 }  // namespace
 
 const char* CallName(Call call) {
@@ -46,6 +58,8 @@ const char* CallName(Call call) {
       "mkostemp",     "write", "short write", "fsync", "close",      "rename", "thread start"};
   return kNames[static_cast<int>(call)];
 }
+
+void ForbidWeights(bool forbidden) { forbid_weights = forbidden; }
 
 void Arm(Call call, std::uint64_t n, bool and_all_after) {
   failing = n;
@@ -137,7 +151,9 @@ void* __wrap_mmap(void* at, std::size_t bytes, int rights, int flags, int file, 
     return MAP_FAILED;
   }
   void* const memory = __real_mmap(at, bytes, rights, flags, file, offset);
-  if (memory != MAP_FAILED) culet::faults::mapped += static_cast<std::int64_t>(bytes);
+  if (memory == MAP_FAILED) return memory;
+  culet::faults::mapped += static_cast<std::int64_t>(bytes);
+  if (culet::faults::forbid_weights && file >= 0) culet::faults::HideWeights(memory, bytes);
   return memory;
 }
 

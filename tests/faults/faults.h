@@ -32,6 +32,10 @@ void Arm(Call call, std::uint64_t n, bool and_all_after = false);
 // Returns how often `call` was made since Arm.
 std::uint64_t Disarm();
 
+// While true, the data of a .safetensors file that is mapped cannot be read, from the first page
+// boundary behind the header on: a look at a weight ends the program.
+void ForbidWeights(bool forbidden);
+
 // What is held now: allocations, mapped bytes and open descriptors.
 struct Held {
   std::int64_t allocations = 0;

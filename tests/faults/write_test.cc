@@ -74,7 +74,7 @@ void FailEach(const fs::path& folder, const std::function<void()>& reset,
     write();
     const std::uint64_t total = faults::Disarm();
     ASSERT_GT(total, 0u) << faults::CallName(call) << " was never made";
-    for (const std::uint64_t n : faults::Numbers(total, first, 60)) {
+    for (const std::uint64_t n : faults::Numbers(total, first, first / 10)) {
       reset();
       const faults::Held held = faults::HeldNow();
       faults::Arm(call, n);

@@ -133,6 +133,20 @@ TEST(KvCache, RandomStepsRewindsAndPinsKeepEveryNeededPage) {
   }
 }
 
+TEST(KvPlan, WhatNoMachineHasIsRefusedRatherThanWrappedAround) {
+  ModelConfig config = SmallConfig(1 << 24);
+  for (LayerConfig& layer : config.layers) layer.kv_heads = layer.head_dim = 4096;
+  KvPlan plan = SmallPlan(4096);
+  plan.dtype = DType::kF32;
+  plan.context = 1 << 24;
+  try {
+    plan.Bytes(config);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kResource);
+  }
+}
+
 TEST(KvCache, GoingBackWithinKeptPagesLosesNothing) {
   KvPlan plan = SmallPlan();
   plan.rewind_tokens = 256;
