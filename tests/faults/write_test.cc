@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "checkpoint/synth.h"
 #include "checkpoint/tiny_model.h"
-#include "cli/conversation.h"
 #include "cli/npy_file.h"
 #include "faults/faults.h"
 
@@ -130,16 +129,6 @@ TEST(WriteFaults, AMatrixOfLogitsIsWholeOrNotThere) {
         file.Write(row);
         file.Commit();
       });
-}
-
-TEST(WriteFaults, AConversationIsSavedWholeOrNotAtAll) {
-  const TemporaryFolder folder;
-  const fs::path path = folder.path() / "chat.json";
-  cli::Conversation conversation;
-  conversation.AddUser("hello");
-  FailEach(
-      folder.path(), [&] { culet::testing::WriteText(path, "the last one"); },
-      [&] { conversation.Save(path); });
 }
 
 TEST(WriteFaults, ASynthesizedModelIsWholeOrNotThere) {
