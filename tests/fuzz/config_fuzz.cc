@@ -20,8 +20,7 @@ Wide KvBytes(const ModelConfig& config, const KvPlan& plan) {
   Wide bytes = 0;
   for (const LayerConfig& layer : config.layers) {
     if (!layer.owns_kv) continue;
-    const Wide pages = static_cast<Wide>(plan.PagesPerSequence(config, layer.kind)) *
-                       static_cast<Wide>(plan.sequences);
+    const Wide pages = static_cast<Wide>(plan.PoolPages(config, layer.kind));
     const Wide page = static_cast<Wide>(layer.kv_heads) * static_cast<Wide>(layer.head_dim) *
                       kPageTokens * DTypeBytes(plan.dtype);
     bytes += 2 * ((pages * page + 63) / 64 * 64);
