@@ -14,7 +14,7 @@ constexpr std::uint64_t kMaxConfigBytes = 4 << 20;
 // What is no JSON is a plain string ("gelu").
 Json OverrideValue(const std::string& text) {
   try {
-    return ParseJson(text, "--override");
+    return ParseJson(text, "the override");
   } catch (const Error&) {
     return text;
   }
