@@ -2,6 +2,7 @@
 #pragma once
 
 #include "culet/error.h"
+#include "culet/find.h"
 #include "culet/generate.h"
 #include "culet/hub.h"
 #include "culet/machine.h"

@@ -10,13 +10,11 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
-#include "hub/settings.h"
 
 namespace culet::cli {
 namespace {
@@ -94,10 +92,6 @@ class PullDisplay {
 };
 
 }  // namespace
-
-std::string CacheFolderText() {
-  return hub::ReadSettings(hub::ProcessEnvironment, FileSystem::Real()).cache.string();
-}
 
 bool AskYesNo(const std::string& question, bool otherwise) {
   for (;;) {

@@ -12,9 +12,6 @@ namespace culet::cli {
 // Interrupted where that said no, or for Ctrl-C.
 PulledModel PullShown(const std::string& name, bool offline, bool ask, int connections = 0);
 
-// The folder of the cache, for messages.
-std::string CacheFolderText();
-
 // A yes-or-no question on the terminal; Enter alone means `otherwise`. Throws Interrupted for
 // Ctrl-C and for the end of the input.
 bool AskYesNo(const std::string& question, bool otherwise);
