@@ -51,7 +51,7 @@ demo: build  ## Builds, then streams one answer of the bundled demo model: make 
 
 .PHONY: test
 test: python  ## The whole suite; installs what only tests need, once
-	@$(call configure,release,-DCULET_TESTS=ON)
+	@$(call configure,release,-DCULET_TESTS=ON -DCULET_PYTHON_MODULE=ON)
 	@$(call compile,release)
 	@$(call run_ctest,release)
 

@@ -17,7 +17,8 @@ set -euo pipefail
 # ca-certificates: who the hub is, and for pip of Debian's Python too.
 build_packages=(g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev
                 libedit-dev libcurl4-openssl-dev libssl-dev ca-certificates)
-test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev python3 python3-venv xz-utils)
+test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev python3 python3-dev python3-venv
+               xz-utils)
 
 print_only=no
 if [[ ${1:-} == --print ]]; then
@@ -54,7 +55,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     {
       echo "install_deps: this system has no apt, and these commands are missing: ${missing[*]}."
       echo "Install them and the development files of nlohmann-json, fmt, spdlog, CLI11, libedit, libcurl"
-      echo "and OpenSSL (for the tests also GoogleTest, GoogleMock, Python 3.11 or newer with venv, and xz), then"
+      echo "and OpenSSL (for the tests also GoogleTest, GoogleMock, Python 3.11 or newer with headers and venv,"
+      echo "and xz), then"
       echo "run the same make target again. Debian 12 and Ubuntu 24.04 are installed by themselves."
     } >&2
     exit 1

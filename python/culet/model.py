@@ -1,0 +1,249 @@
+"""A model that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from culet import _culet
+from culet._conversation import Conversation
+from culet._engine import Engine
+from culet._find import ModelName, find, name_of
+from culet._prompt import Messages, PromptLike, Tool
+from culet.chat import Chat
+from culet.config import GenerationConfig, GenerationOptions, ModelConfig, ModelOptions, _combined
+from culet.results import MemoryPlan, ModelInfo, Result, Statistics, _memory_plan
+from culet.stream import Stream
+from culet.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Model", "memory_plan"]
+
+
+class Model:
+    """A loaded model.
+
+        import culet
+
+        with culet.Model("e2b") as model:
+            print(model.generate("Why is the sky blue?"))
+
+    The model is named by a path (a folder in Hugging Face's layout, or a .safetensors file in one), by
+    the name of a model of the hub ("e2b", "google/gemma-4-E2B-it", either with "@revision"), which is
+    fetched where it is not in the cache, or by the name of a bundled model ("pebble"). Without a name
+    it is what the variable CULET_MODEL names, else pebble, the small demo model that comes with the
+    package.
+
+    Threads: every method may be called from any thread, and from many at once: their answers are
+    computed together, and each is what it would be alone. No call that takes long holds Python's
+    lock. Ctrl-C in the main thread ends what it waits for.
+    """
+
+    def __init__(
+        self,
+        model: ModelName = None,
+        *,
+        config: ModelConfig | None = None,
+        **options: Unpack[ModelOptions],
+    ) -> None:
+        """Finds and loads a model. `options` are the fields of `ModelConfig`.
+
+            culet.Model("e2b", context=32768, sequences=4)
+
+        Raises `NotFoundError` naming everything that was tried, `CorruptError`, `UnsupportedError`,
+        `ResourceError` with the numbers where its memory is not there, `IoError` (hub, network).
+        """
+        self._engine = Engine.load(
+            name_of(model), _combined(ModelConfig, config, options, "Model")
+        )
+
+    def generate(
+        self,
+        prompt: PromptLike,
+        *,
+        system_prompt: str | None = None,
+        tools: Sequence[Tool] | None = None,
+        thinking: bool = False,
+        raw: bool = False,
+        config: GenerationConfig | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Result:
+        """Answers `prompt` and waits for the whole answer.
+
+            model.generate("What is 27 + 45?").text
+            model.generate("A rhyme, please", temperature=0.8, seed=1, max_tokens=50)
+            model.generate([{"role": "user", "content": "Hi"}], system_prompt="Be brief.")
+
+        - `prompt`: a text, which becomes one user message, or a list of messages with "role" and
+          "content". A base model, which has no chat template, completes the text as it stands.
+        - `system_prompt`: stands before the first message.
+        - `tools`: that the model may call, each {"name", "description", "parameters"}; the calls are
+          in `Result.tool_calls`.
+        - `thinking`: let the model think before it answers.
+        - `raw`: complete the text without the chat template.
+        - `config`, `options`: see `GenerationConfig`: `max_tokens`, `temperature`, `top_k`, `top_p`,
+          `min_p`, `repetition_penalty`, `seed`, `stop`, `logprobs`, `timeout_s`. What is not given
+          comes from the model.
+        """
+        request = self._engine.start(
+            "generate",
+            self._engine.prompt(
+                prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+            ),
+            _combined(GenerationConfig, config, options, "generate"),
+        )
+        request.next()  # the first token is seen when it comes
+        return request.wait()
+
+    def stream(
+        self,
+        prompt: PromptLike,
+        *,
+        system_prompt: str | None = None,
+        tools: Sequence[Tool] | None = None,
+        thinking: bool = False,
+        raw: bool = False,
+        config: GenerationConfig | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Stream:
+        """Answers `prompt`, piece by piece: an iterator of events, the last of which has the result.
+        Arguments as for `generate`.
+
+            for event in model.stream("Tell me a story"):
+                if event.type == "text":
+                    print(event.text, end="", flush=True)
+        """
+        return Stream(
+            self._engine.start(
+                "stream",
+                self._engine.prompt(
+                    prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+                ),
+                _combined(GenerationConfig, config, options, "stream"),
+            )
+        )
+
+    def chat(
+        self,
+        *,
+        system_prompt: str | None = None,
+        tools: Sequence[Tool] | None = None,
+        thinking: bool = False,
+        messages: Messages | None = None,
+        config: GenerationConfig | None = None,
+        **options: Unpack[GenerationOptions],
+    ) -> Chat:
+        """Begins a conversation that remembers, and keeps what it has computed; see `Chat`.
+
+            chat = model.chat(system_prompt="You are brief.")
+            chat.send("Hello")
+
+        `messages` are those of a conversation to go on with. Options hold for every turn that does not
+        say otherwise.
+        """
+        return Chat(
+            self._engine,
+            Conversation(system_prompt, tools, thinking, messages),
+            _combined(GenerationConfig, config, options, "chat"),
+        )
+
+    def count_tokens(
+        self,
+        prompt: PromptLike,
+        *,
+        system_prompt: str | None = None,
+        tools: Sequence[Tool] | None = None,
+        thinking: bool = False,
+        raw: bool = False,
+    ) -> int:
+        """How many tokens the prompt has for the model, everything that the chat template adds
+        included: `Result.usage.prompt_tokens` of the same request."""
+        return len(
+            self._engine.prompt(
+                prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+            )
+        )
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back."""
+        engine = self._engine
+        return Tokenizer._of(lambda: engine.text)
+
+    @property
+    def defaults(self) -> GenerationConfig:
+        """How answers are chosen where nothing is said: the model's generation_config.json."""
+        native = self._engine.native.defaults
+        return GenerationConfig(
+            max_tokens=native.max_new_tokens,
+            temperature=native.temperature if native.do_sample else 0.0,
+            top_k=native.top_k,
+            top_p=native.top_p,
+            min_p=native.min_p,
+            repetition_penalty=native.repetition_penalty,
+            stop=tuple(native.stop_texts),
+        )
+
+    @property
+    def config(self) -> ModelConfig:
+        """What it was loaded with."""
+        return self._engine.config
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is, and what it runs on."""
+        return self._engine.info
+
+    @property
+    def memory_plan(self) -> MemoryPlan:
+        """What it takes; `culet.memory_plan(name)` says so before loading."""
+        return self._engine.memory_plan
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has done since it was loaded."""
+        return self._engine.statistics
+
+    def close(self) -> None:
+        """Ends what is being answered, with `finish_reason` "cancelled", and gives the memory back as
+        soon as the last of it is over. Also at the end of the `with` block."""
+        self._engine.close()
+
+    @property
+    def closed(self) -> bool:
+        """After `close()`."""
+        return self._engine.closed
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self.info.variant}, {self.info.device}"
+        return f"<culet.Model {self._engine.name!r}: {state}>"
+
+
+def memory_plan(
+    model: ModelName = None,
+    *,
+    config: ModelConfig | None = None,
+    **options: Unpack[ModelOptions],
+) -> MemoryPlan:
+    """What a model would take, from its config and headers alone; nothing is loaded or fetched.
+
+        >>> culet.memory_plan("e2b", context=131072).resident_bytes
+    """
+    combined = _combined(ModelConfig, config, options, "memory_plan")
+    native = combined._native()
+    path = find(name_of(model), fetch=False, offline=combined.offline)
+    return _memory_plan(_culet.describe(path, native))

@@ -1,0 +1,50 @@
+// What Python objects of the module hold.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <memory>
+#include <string_view>
+
+#include "culet/generate.h"
+#include "culet/model.h"
+#include "culet/text.h"
+#include "gil.h"
+#include "waker.h"
+
+namespace culet::python {
+
+// Text of a model. Bytes that are no UTF-8 (half a character, where an answer ends in it) become
+// U+FFFD.
+inline nb::object ToStr(std::string_view text) {
+  return nb::steal<nb::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+struct TextHandle {
+  std::shared_ptr<const TextProcessor> text;
+};
+
+// Shared with the model's threads, which may not touch a Python object.
+struct WakerHandle {
+  std::shared_ptr<Waker> waker = std::make_shared<Waker>();
+};
+
+class ModelHandle : public Owned<std::shared_ptr<Model>> {
+ public:
+  explicit ModelHandle(std::shared_ptr<Model> model) : Owned(std::move(model), "the model") {}
+};
+
+// Threads: any, one at a time but Cancel.
+class AnswerHandle : public Owned<Answer> {
+ public:
+  explicit AnswerHandle(Answer answer) : Owned(std::move(answer), "the answer") {}
+  std::shared_ptr<const GenerateResult> result;  // once it has been waited for
+};
+
+class SessionHandle : public Owned<Session> {
+ public:
+  explicit SessionHandle(Session session) : Owned(std::move(session), "the chat") {}
+};
+
+}  // namespace culet::python

@@ -1,0 +1,57 @@
+"""What the tests of the Python package share: the demo model, loaded once a file."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import culet
+
+ROOT = Path(__file__).resolve().parents[2]
+PEBBLE = ROOT / "models" / "pebble"
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CULET_MODEL", "CULET_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[culet.Model]:
+    with culet.Model(PEBBLE, threads=2) as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[culet.Model]:
+    """The same model, which answers one after the other."""
+    with culet.Model(PEBBLE, threads=2, sequences=1, prefix_tokens=0) as loaded:
+        yield loaded
+
+
+def question(number: int) -> str:
+    return f"What is {10 + number} + {90 - number % 80}?"
+
+
+def run_python(script: str, *, seconds: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A script in an interpreter of its own; it must end by itself."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        env={**os.environ, "CULET_PYTHON_LEAKS": "1", **variables},
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def check_clean(done: subprocess.CompletedProcess[str], output: str = "ok") -> None:
+    """Ended well, and left nothing: nanobind tells of objects that outlive the interpreter."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip() == output, done.stdout + done.stderr
+    assert done.stderr == ""
