@@ -44,6 +44,12 @@ build:  ## Installs what is missing and builds the command build/release/culet
 	@$(call configure,release,$(if $(wildcard build/release/CMakeCache.txt),,-DCULET_TESTS=OFF)) 
 	@$(call compile,release) --target culet
 
+PREFIX ?= /usr/local
+.PHONY: install
+install: build  ## Installs command, libraries, headers and demo model into PREFIX (/usr/local)
+	@$(call compile,release) --target culet_shared culet_static
+	@cmake --install build/release --prefix "$(PREFIX)"
+
 .PHONY: demo
 demo: build  ## Builds, then streams one answer of the bundled demo model: make demo PROMPT="…"
 	@printf '\n$$ build/release/culet run models/pebble "%s"\n' "$$PROMPT"

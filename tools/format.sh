@@ -28,9 +28,9 @@ fi
 # What git knows and what it would take; nothing that it ignores.
 if [[ -e .git ]]; then
   mapfile -t files < <(git -c safe.directory='*' ls-files --cached --others --exclude-standard -- \
-                         '*.h' '*.cc' | sort -u)
+                         '*.h' '*.cc' '*.c' | sort -u)
 else
-  mapfile -t files < <(find src include tests bench tools -name '*.h' -o -name '*.cc' | sort)
+  mapfile -t files < <(find src include tests bench examples tools -name '*.h' -o -name '*.cc' -o -name '*.c' | sort)
 fi
 existing=()
 for file in "${files[@]}"; do

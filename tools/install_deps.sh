@@ -17,8 +17,8 @@ set -euo pipefail
 # ca-certificates: who the hub is, and for pip of Debian's Python too.
 build_packages=(g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev
                 libedit-dev libcurl4-openssl-dev libssl-dev ca-certificates)
-test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev python3 python3-dev python3-venv
-               xz-utils)
+test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev pkg-config python3
+               python3-dev python3-venv xz-utils)
 
 print_only=no
 if [[ ${1:-} == --print ]]; then

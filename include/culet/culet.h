@@ -5,6 +5,7 @@
 #include "culet/find.h"
 #include "culet/generate.h"
 #include "culet/hub.h"
+#include "culet/json.h"
 #include "culet/machine.h"
 #include "culet/model.h"
 #include "culet/text.h"

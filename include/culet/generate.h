@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,6 +84,10 @@ class CULET_EXPORT Answer {
   std::optional<GenerateEvent> Next();
   // The same, waiting so long at most: empty at the end and where nothing came (see ended).
   std::optional<GenerateEvent> NextWithin(double seconds);
+  // for (const GenerateEvent& event : answer) …: Next until the end.
+  class Iterator;
+  Iterator begin();
+  std::default_sentinel_t end() const { return {}; }
   // Every event was taken and no more come.
   bool ended() const;
   // Ends the answer before the model's next step, with kCancelled.
@@ -100,6 +105,29 @@ class CULET_EXPORT Answer {
   explicit Answer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Over the events that are still to come. Threads: as the answer.
+class Answer::Iterator {
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using value_type = GenerateEvent;
+  using difference_type = std::ptrdiff_t;
+
+  explicit Iterator(Answer* answer) : answer_(answer), event_(answer->Next()) {}
+  const GenerateEvent& operator*() const { return *event_; }
+  const GenerateEvent* operator->() const { return &*event_; }
+  Iterator& operator++() {
+    event_ = answer_->Next();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  bool operator==(std::default_sentinel_t) const { return !event_; }
+
+ private:
+  Answer* answer_;
+  std::optional<GenerateEvent> event_;
+};
+inline Answer::Iterator Answer::begin() { return Iterator(this); }
 
 // Answers a prompt, in company with all other answers of this model; the beginning that earlier
 // prompts had in common with it is not computed again. A prompt that does not fit the context

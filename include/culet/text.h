@@ -29,6 +29,12 @@ struct ParsedAnswer {
   std::vector<CalledTool> tool_calls;
 };
 
+// One turn of a plain conversation. `role`: "system", "user" or "assistant". UTF-8.
+struct Message {
+  std::string role;
+  std::string content;
+};
+
 // A prompt as tokens, with what is needed to read the answer.
 struct Prompt {
   std::vector<TokenId> tokens;
@@ -72,6 +78,10 @@ class CULET_EXPORT TextProcessor {
   // of `known`, so that a Session computes new tokens only.
   Prompt RenderTokens(std::string_view request_json, const std::string& place,
                       std::span<const TokenId> known) const;
+  // A conversation of plain turns, and the model's turn begun. `think`: it may think first. `known`
+  // as above.
+  Prompt ChatPrompt(const std::vector<Message>& messages, bool think = false,
+                    std::span<const TokenId> known = {}) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
   Prompt RawPrompt(std::string_view text) const;
 

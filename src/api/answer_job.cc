@@ -89,8 +89,7 @@ Request AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prom
   request.sampling = job->sampling_;
   request.sequence = sequence;
   if (job->options_.timeout_s) {
-    request.deadline = job->start_ + std::chrono::duration_cast<Clock::duration>(
-                                         std::chrono::duration<double>(*job->options_.timeout_s));
+    request.deadline = job->start_ + Seconds(*job->options_.timeout_s);
   }
   request.on_token = [job](std::int32_t token, std::span<const float> logits) {
     return job->OnToken(token, logits);

@@ -1,6 +1,7 @@
 // One answer between two threads: the engine's makes tokens into events, the caller's takes them.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -22,6 +23,13 @@ namespace culet {
 class AnswerJob {
  public:
   using Clock = std::chrono::steady_clock;
+
+  // As the clock counts; from a year on it is a year, for the clock's 64 bits end somewhere.
+  static Clock::duration Seconds(double seconds) {
+    constexpr double kYear = 365.0 * 24 * 3600;
+    return std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(std::clamp(seconds, 0.0, kYear)));
+  }
 
   // Checks prompt and options. Throws Error. The model must outlive the job's end.
   AnswerJob(const Model& model, const Prompt& prompt, const GenerateOptions& options);

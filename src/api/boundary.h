@@ -1,5 +1,8 @@
-// The edge of the public interface: callers have one family of errors to know.
+// The edge of the public interface: what is seen from outside, and one family of errors to know.
 #pragma once
+
+// For what lies inside an exported class and is none of its users' business.
+#define CULET_HIDDEN __attribute__((visibility("hidden")))
 
 namespace culet {
 

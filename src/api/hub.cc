@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "api/boundary.h"
 #include "api/model_impl.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -90,7 +91,7 @@ hub::PullOptions ToHub(const PullSettings& settings, const hub::Settings& enviro
 
 }  // namespace
 
-std::optional<PulledModel> Pull(const std::string& name, const PullSettings& settings) {
+std::optional<PulledModel> Pull(const std::string& name, const PullSettings& settings) try {
   const hub::ModelReference reference = hub::RequireReference(name);
   hub::Settings environment = Environment();
   if (settings.offline && !environment.offline) {
@@ -108,18 +109,22 @@ std::optional<PulledModel> Pull(const std::string& name, const PullSettings& set
   } catch (const hub::Cancelled&) {
     return std::nullopt;
   }
+} catch (...) {
+  RethrowAsError();
 }
 
-std::optional<CachedModel> FindCached(const std::string& name) {
+std::optional<CachedModel> FindCached(const std::string& name) try {
   std::string why;
   const auto reference = hub::ParseReference(name, &why);
   if (!reference) return std::nullopt;
   const auto found = hub::FindSnapshot(FileSystem::Real(), Environment().cache, *reference);
   if (!found) return std::nullopt;
   return CachedModel{reference->Text(), found->commit, found->folder, found->missing};
+} catch (...) {
+  RethrowAsError();
 }
 
-std::vector<PublishedModel> PublishedModels() {
+std::vector<PublishedModel> PublishedModels() try {
   const LoadOptions options;
   const std::uint64_t available = AvailableMemory();
   std::vector<PublishedModel> models;
@@ -148,6 +153,8 @@ std::vector<PublishedModel> PublishedModels() {
     models.push_back(model);
   }
   return models;
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

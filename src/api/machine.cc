@@ -5,6 +5,7 @@
 #include <fstream>
 #include <optional>
 
+#include "api/boundary.h"
 #include "api/model_impl.h"
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
@@ -47,7 +48,7 @@ std::uint64_t AvailableMemory() {
   return left ? std::min(available, *left) : available;
 }
 
-MachineInfo DescribeMachine() {
+MachineInfo DescribeMachine() try {
   MachineInfo info;
   info.cpu_model = CpuModelName();
   info.threads = DefaultThreads();
@@ -62,6 +63,8 @@ MachineInfo DescribeMachine() {
   info.memory_bytes = SystemMemory("MemTotal:");
   info.free_bytes = AvailableMemory();
   return info;
+} catch (...) {
+  RethrowAsError();
 }
 
 }  // namespace culet

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "api/boundary.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/generation_config.h"
 #include "culet/generate.h"
@@ -15,7 +16,7 @@
 
 namespace culet {
 
-struct Model::Impl {
+struct CULET_HIDDEN Model::Impl {
   std::unique_ptr<Checkpoint> checkpoint;  // the engine points into it
   std::unique_ptr<Engine> engine;          // the thread's alone, but inside thread->Exclusive
   std::unique_ptr<EngineThread> thread;

@@ -23,7 +23,7 @@ std::string_view FinishReasonName(FinishReason reason) {
 
 // ---- Answer ----
 
-struct Answer::Impl {
+struct CULET_HIDDEN Answer::Impl {
   std::shared_ptr<Model> model;
   std::shared_ptr<AnswerJob> job;
   Scheduler::Id id = 0;
@@ -52,17 +52,25 @@ Answer::~Answer() {
   impl_->job->WaitUntilEnded();
 }
 
-std::optional<GenerateEvent> Answer::Next() { return impl_->job->Next(std::nullopt); }
+std::optional<GenerateEvent> Answer::Next() try {
+  return impl_->job->Next(std::nullopt);
+} catch (...) {
+  RethrowAsError();
+}
 
-std::optional<GenerateEvent> Answer::NextWithin(double seconds) {
-  return impl_->job->Next(AnswerJob::Clock::now() +
-                          std::chrono::duration_cast<AnswerJob::Clock::duration>(
-                              std::chrono::duration<double>(seconds)));
+std::optional<GenerateEvent> Answer::NextWithin(double seconds) try {
+  return impl_->job->Next(AnswerJob::Clock::now() + AnswerJob::Seconds(seconds));
+} catch (...) {
+  RethrowAsError();
 }
 
 bool Answer::ended() const { return impl_->job->ended(); }
-void Answer::Cancel() { impl_->model->impl().thread->Cancel(impl_->id); }
-GenerateResult Answer::Wait() { return impl_->job->TakeResult(); }
+void Answer::Cancel() try { impl_->model->impl().thread->Cancel(impl_->id); } catch (...) {
+  RethrowAsError();
+}
+GenerateResult Answer::Wait() try { return impl_->job->TakeResult(); } catch (...) {
+  RethrowAsError();
+}
 void Answer::OnReady(std::function<void()> ready) {
   impl_->job->SetReadyCallback(std::move(ready));
 }
@@ -99,13 +107,15 @@ Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
 GenerateResult Generate(std::shared_ptr<Model> model, const Prompt& prompt,
                         const GenerateOptions& options,
                         const std::function<void(const GenerateEvent&)>& on_event,
-                        const std::function<bool()>& should_stop) {
+                        const std::function<bool()>& should_stop) try {
   return Follow(Start(std::move(model), prompt, options), on_event, should_stop);
+} catch (...) {
+  RethrowAsError();
 }
 
 // ---- Session ----
 
-struct Session::Impl {
+struct CULET_HIDDEN Session::Impl {
   explicit Impl(std::shared_ptr<Model> owner)
       : model(std::move(owner)),
         sequence(thread().Exclusive([](Engine& engine) { return engine.AddSequence(); })) {}
@@ -153,9 +163,11 @@ std::int64_t Session::recomputed_tokens() const {
       [&](Engine& engine) { return engine.recomputed_tokens(impl_->sequence); });
 }
 
-void Session::Rewind(std::int64_t position) {
+void Session::Rewind(std::int64_t position) try {
   impl_->RefuseWhileAnswering();
   impl_->thread().Exclusive([&](Engine& engine) { engine.Rewind(impl_->sequence, position); });
+} catch (...) {
+  RethrowAsError();
 }
 
 void Session::Pin() try {

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "culet/text.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -128,7 +129,7 @@ void RefuseMedia(std::span<const PromptSegment> segments, const std::string& pla
 
 }  // namespace
 
-struct TextProcessor::Impl {
+struct CULET_HIDDEN TextProcessor::Impl {
   std::filesystem::path folder;
   std::filesystem::path tokenizer_path;
   bool allow_control_tokens = false;
@@ -137,8 +138,9 @@ struct TextProcessor::Impl {
 
   const Tokenizer& NeedTokenizer() const;
   const ChatTemplate& NeedTemplate() const;
-  std::vector<PromptSegment> Segments(std::string_view request_json,
-                                      const std::string& place) const;
+  // `place` names the request in messages.
+  Prompt MakePrompt(const ChatRequest& request, const std::string& place,
+                    std::span<const TokenId> known) const;
   std::vector<TokenId> Tokens(std::span<const PromptSegment> segments) const;
 };
 
@@ -160,14 +162,19 @@ const ChatTemplate& TextProcessor::Impl::NeedTemplate() const {
           "none: complete plain text with them, or take the instruction-tuned model");
 }
 
-std::vector<PromptSegment> TextProcessor::Impl::Segments(std::string_view request_json,
-                                                         const std::string& place) const {
-  return NeedTemplate().Render(ParseChatRequest(request_json, place));
-}
-
 std::vector<TokenId> TextProcessor::Impl::Tokens(std::span<const PromptSegment> segments) const {
   const Tokenizer& text = NeedTokenizer();
   return allow_control_tokens ? text.Encode(JoinSegments(segments)) : text.Encode(segments);
+}
+
+Prompt TextProcessor::Impl::MakePrompt(const ChatRequest& request, const std::string& place,
+                                       std::span<const TokenId> known) const {
+  const std::vector<PromptSegment> segments = NeedTemplate().Render(request);
+  RefuseMedia(segments, place);
+  Prompt prompt;
+  prompt.tokens = PreferKnown(NeedTokenizer(), Tokens(segments), known);
+  prompt.starts_in_thought = EndsInsideThought(segments);
+  return prompt;
 }
 
 std::optional<std::string> ReadChatTemplate(FileSystem& files,
@@ -225,23 +232,41 @@ std::string TextProcessor::Decode(std::span<const TokenId> ids) const try {
   RethrowAsError();
 }
 
-std::int64_t TextProcessor::vocab_size() const { return impl_->NeedTokenizer().vocab_size(); }
+std::int64_t TextProcessor::vocab_size() const try {
+  return impl_->NeedTokenizer().vocab_size();
+} catch (...) {
+  RethrowAsError();
+}
 
 std::string TextProcessor::Render(std::string_view request_json, const std::string& place) const
     try {
-  return JoinSegments(impl_->Segments(request_json, place));
+  return JoinSegments(impl_->NeedTemplate().Render(ParseChatRequest(request_json, place)));
 } catch (...) {
   RethrowAsError();
 }
 
 Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::string& place,
                                    std::span<const TokenId> known) const try {
-  const std::vector<PromptSegment> segments = impl_->Segments(request_json, place);
-  RefuseMedia(segments, place);
-  Prompt prompt;
-  prompt.tokens = PreferKnown(impl_->NeedTokenizer(), impl_->Tokens(segments), known);
-  prompt.starts_in_thought = EndsInsideThought(segments);
-  return prompt;
+  return impl_->MakePrompt(ParseChatRequest(request_json, place), place, known);
+} catch (...) {
+  RethrowAsError();
+}
+
+Prompt TextProcessor::ChatPrompt(const std::vector<Message>& messages, bool think,
+                                 std::span<const TokenId> known) const try {
+  ChatRequest request;
+  request.messages = OrderedJson::array();
+  for (const Message& message : messages) {
+    if (!IsUtf8(message.role) || !IsUtf8(message.content)) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  "messages[" + std::to_string(request.messages.size()) +
+                      "]: is no UTF-8; the tokenizer reads UTF-8 text only, so decode it first");
+    }
+    request.messages.push_back({{"role", message.role}, {"content", message.content}});
+  }
+  request.enable_thinking = think;
+  request.add_generation_prompt = true;
+  return impl_->MakePrompt(request, "the conversation", known);
 } catch (...) {
   RethrowAsError();
 }

@@ -137,6 +137,28 @@ std::string JsonTypeName(const Json& value) {
   }
 }
 
+std::string JsonText(const OrderedJson& value) {
+  return value.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+void JsonObject::Add(std::string_view key, const OrderedJson& value) {
+  AddText(key, JsonText(value));
+}
+
+void JsonObject::AddText(std::string_view key, std::string_view json_text) {
+  if (text_.size() > 1) text_ += ",";
+  text_ += JsonText(OrderedJson(std::string(key)));
+  text_ += ":";
+  text_ += json_text;
+}
+
+void JsonObject::AddMembers(std::string_view object_text) {
+  const std::string_view members = object_text.substr(1, object_text.size() - 2);
+  if (members.empty()) return;
+  if (text_.size() > 1) text_ += ",";
+  text_ += members;
+}
+
 std::string JsonExcerpt(const Json& value, std::size_t max_bytes) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (text.size() <= max_bytes) return text;

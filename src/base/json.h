@@ -54,6 +54,23 @@ bool IsString(const JsonType& value, std::string_view text) {
 // "a string", "an object", … for messages.
 std::string JsonTypeName(const Json& value);
 
+// On one line, invalid UTF-8 replaced by U+FFFD.
+std::string JsonText(const OrderedJson& value);
+
+// One object, written member by member. Arguments of tool calls go in as the text that they are, so
+// that numbers stay as the model wrote them.
+class JsonObject {
+ public:
+  void Add(std::string_view key, const OrderedJson& value);
+  void AddText(std::string_view key, std::string_view json_text);
+  // The members of another object's text.
+  void AddMembers(std::string_view object_text);
+  std::string Text() const { return text_ + "}"; }
+
+ private:
+  std::string text_ = "{";
+};
+
 // `value` as JSON text on one line, invalid UTF-8 replaced by U+FFFD, cut to about `max_bytes`: for
 // messages.
 std::string JsonExcerpt(const Json& value, std::size_t max_bytes = 80);

@@ -4,10 +4,10 @@
 
 #include <memory>
 
-#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
+#include "culet/json.h"
 
 namespace culet::cli {
 
@@ -55,7 +55,7 @@ void AnswerPrinter::Show(const GenerateEvent& event) {
     case GenerateEvent::Kind::kToolCall:
       EndThinking();
       if (line_open_) Print("\n");
-      Print(CallText(event.call) + "\n");
+      Print(ToJson(event.call) + "\n");
       break;
   }
   output.Flush();

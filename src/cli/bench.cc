@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "cli/answer_json.h"
 #include "cli/bench_measure.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "cli/answer_json.h"
+#include "base/json.h"
 #include "cli/model_options.h"
 
 namespace culet::cli {

@@ -11,12 +11,12 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
 #include "culet/culet.h"
 #include "culet/hub.h"
+#include "culet/json.h"
 #include "hub/cache_scan.h"
 #include "hub/settings.h"
 
@@ -143,33 +143,21 @@ int RunDoctor(bool json) {
   const std::vector<std::string> advice = Advice(machine, cache, settings);
   const std::string token = settings.token.empty() ? "none" : "from " + settings.token_source;
   if (json) {
-    OrderedJson levels = OrderedJson::array();
-    for (const KernelLevel& level : machine.levels) {
-      levels.push_back({{"name", level.name}, {"available", level.available}});
-    }
-    Output::Standard().Write(JsonText(OrderedJson{
-                                 {"cpu_model", machine.cpu_model},
-                                 {"threads", machine.threads},
-                                 {"level", machine.level},
-                                 {"level_forced", machine.level_forced},
-                                 {"levels", levels},
-                                 {"memory_bytes", machine.memory_bytes},
-                                 {"free_bytes", machine.free_bytes},
-                                 {"cache",
-                                  {{"path", cache.folder.string()},
-                                   {"exists", cache.exists},
-                                   {"writable", cache.writable},
-                                   {"free_bytes", cache.free_bytes},
-                                   {"models", cache.models},
-                                   {"incomplete", cache.incomplete},
-                                   {"bytes", cache.bytes}}},
-                                 {"endpoint", settings.endpoint},
-                                 {"offline", settings.offline},
-                                 {"token", !settings.token.empty()},
-                                 {"token_source", settings.token_source},
-                                 {"advice", advice},
-                             }) +
-                             "\n");
+    JsonObject object;
+    object.AddMembers(ToJson(machine));
+    object.Add("cache", {{"path", cache.folder.string()},
+                         {"exists", cache.exists},
+                         {"writable", cache.writable},
+                         {"free_bytes", cache.free_bytes},
+                         {"models", cache.models},
+                         {"incomplete", cache.incomplete},
+                         {"bytes", cache.bytes}});
+    object.Add("endpoint", settings.endpoint);
+    object.Add("offline", settings.offline);
+    object.Add("token", !settings.token.empty());
+    object.Add("token_source", settings.token_source);
+    object.Add("advice", advice);
+    Output::Standard().Write(object.Text() + "\n");
     return 0;
   }
   Line("processor", fmt::format("{}, {} threads", machine.cpu_model, machine.threads));

@@ -3,14 +3,13 @@
 
 #include <memory>
 
-#include "base/json.h"
-#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/log.h"
 #include "cli/model_options.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
+#include "culet/json.h"
 
 namespace culet::cli {
 namespace {
@@ -19,68 +18,6 @@ struct InfoOptions {
   ModelOptions model;
   bool json = false;
 };
-
-OrderedJson InfoJson(const ModelInfo& info) {
-  OrderedJson parts = OrderedJson::array();
-  for (const PartSize& part : info.parts) {
-    parts.push_back({{"part", part.part}, {"parameters", part.parameters}, {"bytes", part.bytes}});
-  }
-  OrderedJson unused = OrderedJson::array();
-  for (const auto& [tensor, reason] : info.unused) {
-    unused.push_back({{"tensor", tensor}, {"reason", reason}});
-  }
-  return {
-      {"path", info.path},
-      {"variant", info.variant},
-      {"model_type", info.model_type},
-      {"dtype", info.dtype},
-      {"layers", info.layers},
-      {"sliding_layers", info.sliding_layers},
-      {"full_layers", info.full_layers},
-      {"shared_kv_layers", info.shared_kv_layers},
-      {"hidden", info.hidden},
-      {"vocab", info.vocab},
-      {"heads", info.heads},
-      {"window", info.window},
-      {"max_positions", info.max_positions},
-      {"ple_width", info.ple_width},
-      {"sliding_head_dim", info.sliding_head_dim},
-      {"sliding_kv_heads", info.sliding_kv_heads},
-      {"full_head_dim", info.full_head_dim},
-      {"full_kv_heads", info.full_kv_heads},
-      {"intermediate", info.intermediate},
-      {"widest_intermediate", info.widest_intermediate},
-      {"experts", info.experts},
-      {"experts_per_token", info.experts_per_token},
-      {"expert_intermediate", info.expert_intermediate},
-      {"k_eq_v", info.k_eq_v},
-      {"tied_head", info.tied_head},
-      {"vision_tower", info.vision_tower},
-      {"audio_tower", info.audio_tower},
-      {"parts", parts},
-      {"parameters", info.parameters},
-      {"weight_bytes", info.weight_bytes},
-      {"unused_bytes", info.unused_bytes},
-      {"unused", unused},
-      {"bytes_per_token", info.bytes_per_token},
-      {"rows_read_bytes", info.rows_read_bytes},
-      {"sliding_kv_bytes_per_token", info.sliding_kv_bytes_per_token},
-      {"full_kv_bytes_per_token", info.full_kv_bytes_per_token},
-      {"macs_per_prompt_token", info.macs_per_prompt_token},
-      {"macs_per_decoded_token", info.macs_per_decoded_token},
-      {"context", info.context},
-      {"chunk", info.chunk},
-      {"kv_dtype", info.kv_dtype},
-      {"kv_bytes", info.kv_bytes},
-      {"activation_bytes", info.activation_bytes},
-      {"resident_bytes", info.resident_bytes},
-      {"cpu_model", info.cpu_model},
-      {"cpu_level", info.cpu_level},
-      {"threads", info.threads},
-      {"has_chat_template", info.has_chat_template},
-      {"warnings", info.warnings},
-  };
-}
 
 void Line(const std::string& name, const std::string& value) {
   Output::Standard().Write(fmt::format("{:<20} {}\n", name, value));
@@ -161,7 +98,7 @@ int Run(const InfoOptions& options) {
   PrintWarnings(info);
   if (options.model.verbose) PrintPlan(info);
   if (options.json) {
-    Output::Standard().Write(JsonText(InfoJson(info)) + "\n");
+    Output::Standard().Write(ToJson(info) + "\n");
     return 0;
   }
   PrintShape(info);

@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/log.h"
 #include "cli/output.h"

@@ -1,12 +1,12 @@
 // culet parse: what a model wrote, as thinking, content and tool calls.
 #include <memory>
 
-#include "cli/answer_json.h"
 #include "cli/command.h"
 #include "cli/model_options.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
 #include "cli/text_input.h"
+#include "culet/json.h"
 
 namespace culet::cli {
 namespace {
@@ -21,11 +21,7 @@ int Run(const ParseOptions& options) {
   const std::string text = ReadStandardInput();
   CheckUtf8(text, "standard input");
   const ParsedAnswer answer = ParseAnswer(text, options.starts_in_thought);
-  JsonObject object;
-  object.Add("thinking", answer.thinking);
-  object.Add("content", answer.content);
-  object.AddText("tool_calls", CallsText(answer.tool_calls));
-  Output::Standard().Write(object.Text() + "\n");
+  Output::Standard().Write(ToJson(answer) + "\n");
   return 0;
 }
 

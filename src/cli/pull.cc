@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "cli/answer_json.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/log.h"
 #include "cli/output.h"

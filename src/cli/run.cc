@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "cli/answer_json.h"
 #include "cli/answer_printer.h"
 #include "cli/command.h"
 #include "cli/exit_code.h"
@@ -17,6 +16,7 @@
 #include "cli/sizes.h"
 #include "cli/text_input.h"
 #include "culet/generate.h"
+#include "culet/json.h"
 
 namespace culet::cli {
 namespace {
@@ -73,45 +73,12 @@ std::string RequestText(const RunOptions& options, const std::string& prompt,
   return request.Text();
 }
 
-OrderedJson TokenLogprobJson(const TokenLogprob& token) {
-  return {{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}};
-}
-
-OrderedJson LogprobsJson(const std::vector<StepLogprobs>& steps) {
-  OrderedJson list = OrderedJson::array();
-  for (const StepLogprobs& step : steps) {
-    OrderedJson item = TokenLogprobJson(step.chosen);
-    OrderedJson top = OrderedJson::array();
-    for (const TokenLogprob& token : step.top) top.push_back(TokenLogprobJson(token));
-    item["top"] = top;
-    list.push_back(item);
-  }
-  return list;
-}
-
-std::string ResultText(const RunOptions& options, const Model& model, const GenerateResult& result,
-                       double load_ms, double first_token_ms) {
-  const std::int64_t decoded = result.completion_tokens > 0 ? result.completion_tokens - 1 : 0;
+std::string ResultText(const Model& model, const GenerateResult& result, double load_ms,
+                       double first_token_ms) {
   JsonObject object;
   object.Add("model", model.info().path);
-  object.Add("text", result.text);
-  object.Add("thinking", result.thinking);
-  object.AddText("tool_calls", CallsText(result.tool_calls));
-  object.Add("finish_reason", std::string(FinishReasonName(result.finish_reason)));
-  object.Add("usage", {{"prompt_tokens", result.prompt_tokens},
-                       {"cached_tokens", result.cached_tokens},
-                       {"computed_tokens", result.computed_tokens},
-                       {"completion_tokens", result.completion_tokens}});
-  object.Add("timings", {{"load_ms", load_ms},
-                         {"prefill_ms", result.prefill_ms},
-                         {"decode_ms", result.decode_ms},
-                         {"prefill_tokens_per_s", Rate(result.computed_tokens, result.prefill_ms)},
-                         {"decode_tokens_per_s", Rate(decoded, result.decode_ms)},
-                         {"time_to_first_token_ms", first_token_ms}});
-  object.Add("tokens", result.tokens);
-  if (options.logprobs > 0) object.Add("logprobs", LogprobsJson(result.logprobs));
-  object.Add("seed", result.seed);
-  object.Add("logits_hash", fmt::format("{:016x}", result.logits_hash));
+  object.AddMembers(
+      ToJson(result, {{"load_ms", load_ms}, {"time_to_first_token_ms", first_token_ms}}));
   return object.Text();
 }
 
@@ -171,7 +138,7 @@ int Run(const RunOptions& options) {
       session.Generate(prompt, generate, on_event, [] { return InterruptGuard::Pending(); });
   if (options.json) {
     Output::Standard().Write(
-        ResultText(options, *model, result, load_ms, generate_start + result.prefill_ms) + "\n");
+        ResultText(*model, result, load_ms, generate_start + result.prefill_ms) + "\n");
   } else {
     if (!stream) {
       printer.Show({GenerateEvent::Kind::kThinking, result.thinking, {}});

@@ -138,6 +138,26 @@ TEST(Answer, IsCancelledFromAnotherThreadAndByGoingAway) {
             AnswerOneByOne(model, 1)[0].tokens);
 }
 
+TEST(Answer, IsARangeOfItsEvents) {
+  const std::shared_ptr<Model> model = Load();
+  Answer answer = Start(model, Ask(*model, Question(0)), Options(0));
+  std::string text;
+  for (const GenerateEvent& event : answer) text += event.text;
+  EXPECT_TRUE(answer.ended());
+  EXPECT_EQ(text, answer.Wait().text);
+  EXPECT_FALSE(text.empty());
+  EXPECT_TRUE(answer.begin() == answer.end());
+}
+
+TEST(Answer, WaitsForAnyNumberOfSeconds) {
+  const std::shared_ptr<Model> model = Load();
+  GenerateOptions options = Options(0);
+  options.timeout_s = 1e300;
+  Answer answer = Start(model, Ask(*model, Question(0)), options);
+  EXPECT_TRUE(answer.NextWithin(1e300).has_value());
+  EXPECT_EQ(answer.Wait().finish_reason, FinishReason::kStop);
+}
+
 TEST(Answer, EndsWithTimeoutWhenItTakesTooLong) {
   const std::shared_ptr<Model> model = Load(1);
   GenerateOptions options = Endless();

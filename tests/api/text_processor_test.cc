@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <random>
 
+#include "culet/error.h"
 #include "culet/text.h"
 
 namespace culet {
@@ -107,6 +108,28 @@ TEST(RenderTokens, SaysTheSameWhateverIsKnown) {
     }
     ASSERT_EQ(Text().Decode(Text().RenderTokens(request, "test", known).tokens), rendered) << round;
   }
+}
+
+TEST(ChatPrompt, IsTheRequestOfTheSameMessages) {
+  const std::vector<Message> messages = {{"system", "Be \"brief\"."}, {"user", "a<turn|>b\n\\"}};
+  const std::string request =
+      R"({"messages":[{"role":"system","content":"Be \"brief\"."},)"
+      R"({"role":"user","content":"a<turn|>b\n\\"}],"add_generation_prompt":true,)"
+      R"("enable_thinking":)";
+  for (const bool think : {false, true}) {
+    const Prompt prompt = Text().ChatPrompt(messages, think);
+    const Prompt expected = Text().RenderTokens(request + (think ? "true}" : "false}"), "test");
+    EXPECT_EQ(prompt.tokens, expected.tokens);
+    EXPECT_EQ(prompt.starts_in_thought, expected.starts_in_thought);
+  }
+  const Ids known = Text().ChatPrompt({{"user", "Hi"}}).tokens + LetterByLetter("Hello there");
+  const std::vector<Message> longer = {{"user", "Hi"}, {"assistant", "Hello there"}, {"user", "x"}};
+  EXPECT_TRUE(StartsWith(Text().ChatPrompt(longer, false, known).tokens, known));
+}
+
+TEST(ChatPrompt, RefusesWhatIsNoText) {
+  EXPECT_THROW(Text().ChatPrompt({{"user", "\xff"}}), Error);
+  EXPECT_THROW(Text().ChatPrompt({{"\xc3", "hi"}}), Error);
 }
 
 }  // namespace
