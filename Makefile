@@ -71,7 +71,7 @@ test-asan: python  ## The suite under the address and undefined-behaviour saniti
 .PHONY: test-tsan
 test-tsan: python  ## What uses threads, under the thread sanitizer
 	@$(call configure,tsan)
-	@$(call compile,tsan)
+	@$(call compile,tsan) --target culet_threads_tests
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(call run_ctest,tsan) -L threads
 
 .PHONY: test-reference

@@ -88,6 +88,7 @@ Request AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prom
   request.prompt = prompt.tokens;
   request.sampling = job->sampling_;
   request.sequence = sequence;
+  request.cancelled = std::shared_ptr<const std::atomic<bool>>(job, &job->cancelled_);
   if (job->options_.timeout_s) {
     request.deadline = job->start_ + Seconds(*job->options_.timeout_s);
   }
@@ -109,12 +110,12 @@ Request AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prom
 
 void AnswerJob::Wake() {
   changed_.notify_all();
-  std::function<void()> ready;
+  std::shared_ptr<const std::function<void()>> ready;  // the end must not fail for want of memory
   {
     const std::lock_guard lock(mutex_);
     ready = ready_;
   }
-  if (ready) ready();
+  if (ready) (*ready)();
 }
 
 void AnswerJob::Deliver(std::vector<OutputEvent> events) {
@@ -233,9 +234,10 @@ GenerateResult AnswerJob::TakeResult() {
 
 void AnswerJob::SetReadyCallback(std::function<void()> callback) {
   bool at_once = false;
+  auto ready = callback ? std::make_shared<const std::function<void()>>(callback) : nullptr;
   {
     const std::lock_guard lock(mutex_);
-    ready_ = callback;
+    ready_ = std::move(ready);
     at_once = ended_ || !events_.empty();
   }
   if (at_once && callback) callback();

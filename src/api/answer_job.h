@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -43,6 +44,8 @@ class AnswerJob {
   std::optional<GenerateEvent> Next(std::optional<Clock::time_point> limit);
   // The request is over; ended(): and every event was taken.
   bool has_ended();
+  // Ends it before the next step; never fails.
+  void Cancel() { cancelled_ = true; }
   bool ended();
   void WaitUntilEnded();
   // Once, after the end. Throws what the request failed with.
@@ -64,12 +67,13 @@ class AnswerJob {
   AnswerStream stream_;
   Clock::time_point start_, first_token_;
   GenerateResult result_;  // the engine thread's until the end
+  std::atomic<bool> cancelled_ = false;
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::deque<GenerateEvent> events_;
   std::optional<std::pair<std::int64_t, std::int64_t>> progress_;  // rows of the prompt: done, all
-  std::function<void()> ready_;
+  std::shared_ptr<const std::function<void()>> ready_;
   std::exception_ptr error_;
   bool ended_ = false;
 };

@@ -26,13 +26,12 @@ std::string_view FinishReasonName(FinishReason reason) {
 struct CULET_HIDDEN Answer::Impl {
   std::shared_ptr<Model> model;
   std::shared_ptr<AnswerJob> job;
-  Scheduler::Id id = 0;
 
   static std::unique_ptr<Impl> Submit(std::shared_ptr<Model> model, const Prompt& prompt,
                                       const GenerateOptions& options, int sequence) {
     auto impl = std::make_unique<Impl>();
     impl->job = std::make_shared<AnswerJob>(*model, prompt, options);
-    impl->id = model->impl().thread->Submit(AnswerJob::MakeRequest(impl->job, prompt, sequence));
+    model->impl().thread->Submit(AnswerJob::MakeRequest(impl->job, prompt, sequence));
     impl->model = std::move(model);
     return impl;
   }
@@ -48,7 +47,7 @@ Answer& Answer::operator=(Answer&& other) noexcept {
 Answer::~Answer() {
   if (!impl_) return;
   // The thread may be about to use what the caller's callbacks point to.
-  impl_->model->impl().thread->Cancel(impl_->id);
+  impl_->job->Cancel();
   impl_->job->WaitUntilEnded();
 }
 
@@ -65,9 +64,7 @@ std::optional<GenerateEvent> Answer::NextWithin(double seconds) try {
 }
 
 bool Answer::ended() const { return impl_->job->ended(); }
-void Answer::Cancel() try { impl_->model->impl().thread->Cancel(impl_->id); } catch (...) {
-  RethrowAsError();
-}
+void Answer::Cancel() { impl_->job->Cancel(); }
 GenerateResult Answer::Wait() try { return impl_->job->TakeResult(); } catch (...) {
   RethrowAsError();
 }
@@ -128,7 +125,7 @@ struct CULET_HIDDEN Session::Impl {
   // The session's sequence may be touched once its answer has ended.
   void WaitForAnswer() const {
     if (!job) return;
-    thread().Cancel(id);
+    job->Cancel();
     job->WaitUntilEnded();
   }
   void RefuseWhileAnswering() const {
@@ -140,7 +137,6 @@ struct CULET_HIDDEN Session::Impl {
   std::shared_ptr<Model> model;
   int sequence;
   std::shared_ptr<AnswerJob> job;  // the last answer
-  Scheduler::Id id = 0;
   std::vector<float> logits;
 };
 
@@ -193,7 +189,6 @@ Answer Session::Start(const Prompt& prompt, const GenerateOptions& options) try 
   impl_->RefuseWhileAnswering();
   Answer answer(Answer::Impl::Submit(impl_->model, prompt, options, impl_->sequence));
   impl_->job = answer.impl_->job;
-  impl_->id = answer.impl_->id;
   return answer;
 } catch (...) {
   RethrowAsError();

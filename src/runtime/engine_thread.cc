@@ -16,21 +16,10 @@ EngineThread::~EngineThread() {
   thread_.join();
 }
 
-Scheduler::Id EngineThread::Submit(Request request) {
-  Scheduler::Id id = 0;
+void EngineThread::Submit(Request request) {
   {
     const std::lock_guard lock(inbox_mutex_);
-    id = next_id_++;
-    submitted_.emplace_back(id, std::move(request));
-  }
-  wake_.notify_all();
-  return id;
-}
-
-void EngineThread::Cancel(Scheduler::Id id) {
-  {
-    const std::lock_guard lock(inbox_mutex_);
-    cancelled_.push_back(id);
+    submitted_.push_back(std::move(request));
   }
   wake_.notify_all();
 }
@@ -57,37 +46,32 @@ EngineThread::Turn::~Turn() {
   owner_.wake_.notify_all();
 }
 
-void EngineThread::Accept(std::pair<Scheduler::Id, Request> item) {
-  // Kept apart: a refused request is moved from.
-  const std::function<void(const RequestReport&)> on_end = item.second.on_end;
+void EngineThread::Accept(Request&& request) {
   try {
-    scheduler_.Submit(std::move(item.second), item.first);
+    scheduler_.Submit(std::move(request));
   } catch (...) {
     RequestReport report;
     report.end = RequestEnd::kFailed;
     report.error = std::current_exception();
-    if (on_end) on_end(report);
+    if (request.on_end) request.on_end(report);  // refused: it is as it was
   }
 }
 
 // Waits until there is something to do, and hands the scheduler what has come; then one step.
 bool EngineThread::TakeInboxAndStep() {
-  std::vector<std::pair<Scheduler::Id, Request>> submitted;
-  std::vector<Scheduler::Id> cancelled;
+  std::vector<Request> submitted;
   bool stop = false;
   {
     std::unique_lock lock(inbox_mutex_);
     wake_.wait(lock, [&] {
       if (stop_) return true;
-      return turns_ == 0 && (!submitted_.empty() || !cancelled_.empty() || busy_);
+      return turns_ == 0 && (!submitted_.empty() || busy_);
     });
     submitted.swap(submitted_);
-    cancelled.swap(cancelled_);
     stop = stop_;
   }
   const std::lock_guard lock(engine_mutex_);
-  for (auto& item : submitted) Accept(std::move(item));
-  for (const Scheduler::Id id : cancelled) scheduler_.Cancel(id);
+  for (Request& request : submitted) Accept(std::move(request));
   if (stop) scheduler_.CancelAll();
   try {
     busy_ = scheduler_.Step();

@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "runtime/scheduler.h"
@@ -24,9 +23,7 @@ class EngineThread {
 
   // Does not wait for the step that is being computed. What is wrong with the request (see
   // Scheduler::Submit) comes by its on_end as kFailed.
-  Scheduler::Id Submit(Request request);
-  // Takes effect before the next step.
-  void Cancel(Scheduler::Id id);
+  void Submit(Request request);
 
   // Runs work(engine) on the caller's thread while no step is computed.
   template <typename Work>
@@ -50,7 +47,7 @@ class EngineThread {
 
   void Loop();
   bool TakeInboxAndStep();  // false: stop
-  void Accept(std::pair<Scheduler::Id, Request> item);
+  void Accept(Request&& request);
 
   Engine& engine_;
   std::mutex engine_mutex_;  // guards engine_ and scheduler_
@@ -58,9 +55,7 @@ class EngineThread {
 
   std::mutex inbox_mutex_;  // guards what follows
   std::condition_variable wake_;
-  std::vector<std::pair<Scheduler::Id, Request>> submitted_;
-  std::vector<Scheduler::Id> cancelled_;
-  Scheduler::Id next_id_ = 1;
+  std::vector<Request> submitted_;
   int turns_ = 0;  // callers that wait for Exclusive or are in it
   bool stop_ = false;
   bool busy_ = false;  // of the loop alone: the last step had work

@@ -9,12 +9,14 @@
 namespace culet {
 
 struct Scheduler::Active {
-  Active(Request what, Id number, std::int64_t vocab)
-      : request(std::move(what)), id(number), sampler(request.sampling, vocab) {}
+  Active(Request&& what, std::int64_t vocab)
+      : sampler(what.sampling, vocab), request(std::move(what)) {}
 
+  // Of its request or of all.
+  bool is_cancelled() const { return cancelled || (request.cancelled && *request.cancelled); }
+
+  Sampler sampler;  // before the request: where it throws, nothing was moved
   Request request;
-  Id id;
-  Sampler sampler;
   RequestReport report;
   int sequence = -1;
   bool paused = false;  // gave its pages back and waits for room
@@ -33,7 +35,7 @@ Scheduler::~Scheduler() {
   DropEnded(running_);
 }
 
-Scheduler::Id Scheduler::Submit(Request request, Id id) {
+void Scheduler::Submit(Request&& request) {
   const std::int64_t context = engine_.kv().plan().context;
   const auto prompt = static_cast<std::int64_t>(request.prompt.size());
   if (prompt == 0) {
@@ -60,16 +62,12 @@ Scheduler::Id Scheduler::Submit(Request request, Id id) {
                                           std::to_string(waiting()) +
                                           " wait, the most that are allowed; try again later");
   }
-  if (id == 0) id = next_id_++;
-  waiting_.push_back(std::make_unique<Active>(std::move(request), id, engine_.config().vocab));
-  return id;
-}
-
-void Scheduler::Cancel(Id id) {
-  for (List* list : {&waiting_, &running_}) {
-    for (const auto& active : *list) {
-      if (active->id == id) active->cancelled = true;
-    }
+  waiting_.emplace_back();  // first, for what fails must leave the request whole
+  try {
+    waiting_.back() = std::make_unique<Active>(std::move(request), engine_.config().vocab);
+  } catch (...) {
+    waiting_.pop_back();
+    throw;
   }
 }
 
@@ -97,7 +95,7 @@ void Scheduler::End(Active& active, RequestEnd end, std::exception_ptr error) {
 bool Scheduler::DropEnded(List& list) {
   std::optional<std::chrono::steady_clock::time_point> now;
   for (const auto& active : list) {
-    if (active->cancelled) {
+    if (active->is_cancelled()) {
       End(*active, RequestEnd::kCancelled);
     } else if (active->request.deadline) {
       if (!now) now = std::chrono::steady_clock::now();

@@ -12,6 +12,7 @@
 // Threads: one caller at a time (engine_thread.h gives it a thread of its own).
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -45,6 +46,9 @@ struct Request {
   // at the end; −1: one of the scheduler's, from admission to the end.
   int sequence = -1;
   std::optional<std::chrono::steady_clock::time_point> deadline;
+  // Set by any thread: the request ends before the next step. A flag, for it must work where
+  // memory has run out. Not set: the request cannot be cancelled alone.
+  std::shared_ptr<const std::atomic<bool>> cancelled;
   // Every token in order, with the logits that it was drawn from [vocab]. False: enough.
   std::function<bool(std::int32_t token, std::span<const float> logits)> on_token;
   // How many of the prompt's rows that must be computed are, several times a step.
@@ -67,20 +71,15 @@ struct SchedulerStatistics {
 
 class Scheduler {
  public:
-  using Id = std::uint64_t;
-
   // Keeps a reference to the engine.
   Scheduler(Engine& engine, const SchedulerOptions& options);
   // Ends every request as cancelled.
   ~Scheduler();
 
   // Throws Error: kInvalidArgument (parameters, token ids, a sequence that is answering already),
-  // kResource (the queue is full, or the prompt does not fit the context). Then on_end is not
-  // called.
-  // `id`: the caller's, 0: the next.
-  Id Submit(Request request, Id id = 0);
-  // Ends it before the next step. A request that has ended is no error.
-  void Cancel(Id id);
+  // kResource (the queue is full, or the prompt does not fit the context). Then `request` is as it
+  // was, and on_end is not called.
+  void Submit(Request&& request);
   void CancelAll();
   void FailAll(const std::exception_ptr& error);
 
@@ -112,7 +111,6 @@ class Scheduler {
 
   Engine& engine_;
   SchedulerOptions options_;
-  Id next_id_ = 1;
   List waiting_;  // by arrival
   List running_;  // by arrival; has a sequence
   std::vector<StepPart> parts_;

@@ -18,6 +18,7 @@ namespace {
 using testing::FakeModel;
 using testing::FakeNext;
 using testing::kFakeVocab;
+using Id = int;  // of an answer of a Bench, by arrival
 using Tokens = std::vector<std::int32_t>;
 
 struct Settings {
@@ -39,9 +40,10 @@ class Bench {
     int ends = 0;
     std::int64_t first_step = -1, last_gap = 0, last_step = 0;
     RequestReport report;
+    std::atomic<bool> cancelled = false;
   };
 
-  Scheduler::Id Submit(Tokens prompt, std::int64_t count, int sequence = -1) {
+  Id Submit(Tokens prompt, std::int64_t count, int sequence = -1) {
     const auto answer = std::make_shared<Answer>();
     answer->prompt = prompt;
     answer->wanted = count;
@@ -60,10 +62,14 @@ class Bench {
       ++answer->ends;
       answer->report = report;
     };
-    const Scheduler::Id id = scheduler_.Submit(std::move(request));
+    request.cancelled = std::shared_ptr<const std::atomic<bool>>(answer, &answer->cancelled);
+    scheduler_.Submit(std::move(request));
+    const Id id = static_cast<Id>(answers_.size()) + 1;
     answers_[id] = answer;
     return id;
   }
+
+  void Cancel(Id id) { answer(id).cancelled = true; }
 
   void RunAll() {
     for (int steps = 0; scheduler_.Step(); ++steps) ASSERT_LT(steps, 200000) << "never ends";
@@ -101,8 +107,8 @@ class Bench {
   FakeModel& model() { return *model_; }
   Engine& engine() { return engine_; }
   Scheduler& scheduler() { return scheduler_; }
-  Answer& answer(Scheduler::Id id) { return *answers_.at(id); }
-  const std::map<Scheduler::Id, std::shared_ptr<Answer>>& answers() const { return answers_; }
+  Answer& answer(Id id) { return *answers_.at(id); }
+  const std::map<Id, std::shared_ptr<Answer>>& answers() const { return answers_; }
 
  private:
   Engine MakeEngine(const Settings& setup) {
@@ -122,7 +128,7 @@ class Bench {
   FakeModel* model_ = nullptr;
   Engine engine_;
   Scheduler scheduler_;
-  std::map<Scheduler::Id, std::shared_ptr<Answer>> answers_;
+  std::map<Id, std::shared_ptr<Answer>> answers_;
 };
 
 Tokens RandomPrompt(std::mt19937& random, std::int64_t most) {
@@ -156,7 +162,7 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
     for (int i = 0; i < 4; ++i) stems.push_back(RandomPrompt(random, 300));
     const int session = bench.engine().AddSequence();
     Tokens history = RandomPrompt(random, 50);
-    Scheduler::Id turn = 0;
+    Id turn = 0;
     std::int64_t cancelled = 0;
     for (int event = 0; event < 150; ++event) {
       switch (random() % 8) {
@@ -173,7 +179,7 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
           if (!bench.answers().empty()) {
             auto at = bench.answers().begin();
             std::advance(at, random() % bench.answers().size());
-            bench.scheduler().Cancel(at->first);
+            bench.Cancel(at->first);
           }
           break;
         case 4: {  // the session's next turn, sometimes from further back
@@ -224,7 +230,7 @@ TEST(Scheduler, ComputesASharedBeginningOnce) {
   for (std::int32_t user = 0; user < 5; ++user) {
     Tokens prompt = system;
     prompt.insert(prompt.end(), 20, user);
-    const Scheduler::Id id = bench.Submit(prompt, 4);
+    const Id id = bench.Submit(prompt, 4);
     bench.RunAll();
     EXPECT_EQ(bench.answer(id).report.cached_tokens, user == 0 ? 0 : 256);
     EXPECT_EQ(bench.answer(id).report.computed_tokens, (user == 0 ? 276 : 20) + 3);
@@ -242,7 +248,7 @@ TEST(Scheduler, KeepsTheEndOfASharedBeginningThroughOtherWork) {
   const auto ask = [&](std::int32_t user) {
     Tokens prompt(256, 7);
     prompt.insert(prompt.end(), 30, user);
-    const Scheduler::Id id = bench.Submit(prompt, 2);
+    const Id id = bench.Submit(prompt, 2);
     bench.RunAll();
     return bench.answer(id).report.cached_tokens;
   };
@@ -261,11 +267,13 @@ TEST(Scheduler, ALongPromptDoesNotHoldUpTheOthersTokens) {
   setup.chunk = 64;
   setup.scheduler.prompt_rows_beside_decoding = 16;
   Bench bench(setup);
-  const Scheduler::Id talker = bench.Submit(Tokens(5, 1), 60);
+  const Id talker = bench.Submit(Tokens(5, 1), 60);
   for (int i = 0; i < 3; ++i) bench.scheduler().Step();
-  const Scheduler::Id reader = bench.Submit(Tokens(400, 2), 3);
+  bench.model().most_rows = 0;
+  const Id reader = bench.Submit(Tokens(400, 2), 3);
   bench.RunAll();
   EXPECT_EQ(bench.answer(talker).last_gap, 1) << "a token came later than the next step";
+  EXPECT_EQ(bench.model().most_rows, 1 + 16) << "a step beside the talker is too long";
   EXPECT_GT(bench.answer(reader).tokens.size(), 0u);
   bench.CheckAll();
 }
@@ -274,8 +282,8 @@ TEST(Scheduler, AShortPromptDoesNotWaitForALongOne) {
   Settings setup;
   setup.chunk = 64;
   Bench bench(setup);
-  const Scheduler::Id reader = bench.Submit(Tokens(500, 2), 2);
-  const Scheduler::Id quick = bench.Submit(Tokens(10, 1), 2);
+  const Id reader = bench.Submit(Tokens(500, 2), 2);
+  const Id quick = bench.Submit(Tokens(10, 1), 2);
   bench.RunAll();
   EXPECT_LT(bench.answer(quick).first_step, bench.answer(reader).first_step);
   EXPECT_EQ(bench.answer(quick).first_step, 1);
@@ -285,7 +293,7 @@ TEST(Scheduler, AdmitsInOrderOfArrival) {
   Settings setup;
   setup.sequences = 1;
   Bench bench(setup);
-  std::vector<Scheduler::Id> ids;
+  std::vector<Id> ids;
   for (int i = 0; i < 5; ++i) ids.push_back(bench.Submit(Tokens(3, i), 3));
   bench.RunAll();
   for (std::size_t i = 1; i < ids.size(); ++i) {
@@ -295,10 +303,10 @@ TEST(Scheduler, AdmitsInOrderOfArrival) {
 
 TEST(Scheduler, CancelsBeforeTheNextStep) {
   Bench bench(Settings{});
-  const Scheduler::Id id = bench.Submit(Tokens(10, 1), 1000);
+  const Id id = bench.Submit(Tokens(10, 1), 1000);
   for (int i = 0; i < 5; ++i) bench.scheduler().Step();
   const std::size_t count = bench.answer(id).tokens.size();
-  bench.scheduler().Cancel(id);
+  bench.Cancel(id);
   EXPECT_FALSE(bench.scheduler().Step());
   EXPECT_EQ(bench.answer(id).tokens.size(), count);
   EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kCancelled);
@@ -327,7 +335,7 @@ TEST(Scheduler, AFullContextEndsTheAnswer) {
   Settings setup;
   setup.context = 64;
   Bench bench(setup);
-  const Scheduler::Id id = bench.Submit(Tokens(60, 1), 100);
+  const Id id = bench.Submit(Tokens(60, 1), 100);
   bench.RunAll();
   EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kContextFull);
   EXPECT_EQ(bench.answer(id).tokens.size(), 4u);
@@ -337,8 +345,8 @@ TEST(Scheduler, AStepThatFailsEndsThoseInItAndNobodyElse) {
   Settings setup;
   setup.sequences = 1;
   Bench bench(setup);
-  const Scheduler::Id first = bench.Submit(Tokens(10, 1), 5);
-  const Scheduler::Id second = bench.Submit(Tokens(10, 2), 5);
+  const Id first = bench.Submit(Tokens(10, 1), 5);
+  const Id second = bench.Submit(Tokens(10, 2), 5);
   bench.model().fail_next = true;
   bench.RunAll();
   EXPECT_EQ(bench.answer(first).report.end, RequestEnd::kFailed);
@@ -364,6 +372,12 @@ TEST(Scheduler, RefusesWhatCannotBeAnswered) {
     EXPECT_EQ(error.kind(), ErrorKind::kResource);
     EXPECT_NE(std::string(error.what()).find("the queue is full"), std::string::npos);
   }
+  Request refused;
+  refused.prompt = {4};
+  refused.on_end = [](const RequestReport&) {};
+  EXPECT_THROW(bench.scheduler().Submit(std::move(refused)), Error);
+  EXPECT_EQ(refused.prompt, Tokens{4}) << "who tells the caller needs the request";
+  EXPECT_TRUE(refused.on_end);
   bench.RunAll();
   bench.CheckAll();
 }
@@ -373,7 +387,7 @@ TEST(Scheduler, SaysSoWhereSessionsHoldEverySequence) {
   setup.sequences = 1;
   Bench bench(setup);
   bench.engine().AddSequence();
-  const Scheduler::Id id = bench.Submit({1}, 1);
+  const Id id = bench.Submit({1}, 1);
   bench.RunAll();
   EXPECT_EQ(bench.answer(id).report.end, RequestEnd::kFailed);
 }
@@ -411,8 +425,10 @@ TEST(EngineThread, AnswersManyCallersAtOnceAndEndsTheRestWhenItGoes) {
             done = true;
             wake.notify_all();
           };
-          const Scheduler::Id id = thread.Submit(std::move(request));
-          if (i % 5 == 4) thread.Cancel(id);
+          const auto cancelled_one = std::make_shared<std::atomic<bool>>(false);
+          request.cancelled = cancelled_one;
+          thread.Submit(std::move(request));
+          if (i % 5 == 4) *cancelled_one = true;
           if (i % 7 == 0) thread.Exclusive([](Engine& e) { return e.allocated_bytes(); });
           std::unique_lock lock(mutex);
           wake.wait(lock, [&] { return done; });
