@@ -7,10 +7,11 @@
 namespace culet {
 namespace {
 
-// Stands for a "<" of ordinary text on its way through the parser, so that a model that quotes
-// "<turn|>" or "<|tool_call>" letter by letter has written text and nothing else. U+10FFFF is a
-// noncharacter: no text has it.
-constexpr std::string_view kQuotedLess = "\xf4\x8f\xbf\xbf";
+// Ordinary text on its way through the parser, so that a model that quotes "<turn|>" or
+// "<|tool_call>" letter by letter has written text and nothing else: "<" is two characters there,
+// U+10FFFF and U+10FFFE, and a U+10FFFF of the text is doubled.
+constexpr std::string_view kMark = "\xf4\x8f\xbf\xbf";
+constexpr std::string_view kLess = "\xf4\x8f\xbf\xbe";
 
 std::string Replaced(std::string_view text, std::string_view from, std::string_view to) {
   std::string result;
@@ -23,8 +24,25 @@ std::string Replaced(std::string_view text, std::string_view from, std::string_v
   }
 }
 
-std::string Quoted(std::string_view text) { return Replaced(text, "<", kQuotedLess); }
-std::string Unquoted(std::string_view text) { return Replaced(text, kQuotedLess, "<"); }
+std::string Quoted(std::string_view text) {
+  static const std::string mark_twice = std::string(kMark) + std::string(kMark);
+  static const std::string less = std::string(kMark) + std::string(kLess);
+  return Replaced(Replaced(text, kMark, mark_twice), "<", less);
+}
+
+// The parser never parts the two characters of a pair: they came to it in one piece.
+std::string Unquoted(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0;;) {
+    const std::size_t mark = text.find(kMark, at);
+    result += text.substr(at, mark - at);
+    if (mark == std::string_view::npos) return result;
+    at = mark + kMark.size();
+    const bool is_less = text.substr(at).starts_with(kLess);
+    result += is_less ? "<" : kMark;
+    if (is_less || text.substr(at).starts_with(kMark)) at += kMark.size();
+  }
+}
 
 }  // namespace
 

@@ -124,13 +124,14 @@ class HubCase(unittest.TestCase):
     """A hub with the repository NAME, an empty home, and culet pointed at both."""
 
     files = staticmethod(tiny)
+    certificate = None  # of the hub; none: it speaks plain HTTP
 
     def setUp(self):
         folder = tempfile.mkdtemp(prefix="culet-hub-")
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         self.home = pathlib.Path(folder)
         self.repository = Repository(NAME, self.files(), members={TOKEN})
-        self.hub = self.enterContext(Hub(self.repository))
+        self.hub = self.enterContext(Hub(self.repository, certificate=self.certificate))
         self.hub.tokens.add(OTHER_TOKEN)
         self.script = self.hub.script = faults.Script()
         self.environment = clean_environment(self.home) | {"HF_ENDPOINT": self.hub.endpoint}

@@ -20,6 +20,7 @@ import pathlib
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -72,9 +73,11 @@ def error(status: int, code: str | None, message: str) -> Answer:
 
 
 class Hub:
-    """The server. Use as a context manager; `script` is a callable (request, answer) or None."""
+    """The server. Use as a context manager; `script` is a callable (request, answer) or None.
+    `certificate`: a PEM file with its key, and all hosts speak TLS."""
 
-    def __init__(self, *repositories: Repository):
+    def __init__(self, *repositories: Repository, certificate: pathlib.Path | None = None):
+        self.certificate = certificate
         self.repositories = {repository.name: repository for repository in repositories}
         self.renamed: dict[str, str] = {}
         self.tokens: set[str] = set()
@@ -99,12 +102,17 @@ class Hub:
         for host, address in (("hub", "127.0.0.1"), ("store", "127.0.0.1"),
                               ("stranger", "127.0.0.2")):
             server = _Listener(self, host, address)
+            if self.certificate:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self.certificate)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
             self._servers.append(server)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         hub, store, stranger = (server.server_address[1] for server in self._servers)
-        self.endpoint = f"http://127.0.0.1:{hub}"
-        self.store = f"http://localhost:{store}"
-        self.stranger = f"http://127.0.0.2:{stranger}"
+        scheme = "https" if self.certificate else "http"
+        self.endpoint = f"{scheme}://127.0.0.1:{hub}"
+        self.store = f"{scheme}://localhost:{store}"
+        self.stranger = f"{scheme}://127.0.0.2:{stranger}"
         return self
 
     def __exit__(self, *_):

@@ -108,6 +108,14 @@ TEST_F(AnswerStreamTest, TextThatSpellsControlTokensIsText) {
   EXPECT_TRUE(output.tool_calls.empty());
 }
 
+// They stand for "<" inside the stream.
+TEST_F(AnswerStreamTest, NoncharactersStayWhatTheyAre) {
+  for (const std::string text : {"\U0010FFFF", "\U0010FFFE", "\U0010FFFF\U0010FFFE < \U0010FFFF<",
+                                 "\U0010FFFF\U0010FFFF\U0010FFFE<turn|>\U0010FFFF"}) {
+    EXPECT_EQ(Answer(tokenizer_.EncodeData(text)).content, text);
+  }
+}
+
 TEST_F(AnswerStreamTest, ACallKeepsTheSpelledTokensOfItsStrings) {
   std::vector<TokenId> tokens = tokenizer_.Encode("<|tool_call>call:f{x:<|\"|>");
   const std::vector<TokenId> quoted = tokenizer_.EncodeData("<tool_call|> <|\"|>");
