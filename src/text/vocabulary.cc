@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <random>
 
 #include "base/error.h"
 
@@ -10,6 +11,9 @@ namespace culet {
 namespace {
 
 constexpr std::uint64_t kMultiplier = 0x9e3779b97f4a7c15u;  // 2^64 / golden ratio, odd
+
+// Another one in every process, so that no tokenizer.json can be made whose tokens all collide.
+const std::uint64_t salt = (static_cast<std::uint64_t>(std::random_device()()) << 32) | 1;
 
 template <typename T>
 std::uint64_t Load(const char* bytes) {
@@ -28,7 +32,7 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t word) {
 std::uint64_t HashBytes(std::string_view bytes) {
   const char* data = bytes.data();
   std::size_t size = bytes.size();
-  std::uint64_t hash = size * kMultiplier;
+  std::uint64_t hash = size * kMultiplier + salt;
   while (size > 8) {
     hash = Mix(hash, Load<std::uint64_t>(data));
     data += 8;

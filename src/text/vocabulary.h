@@ -66,7 +66,7 @@ class Vocabulary {
   std::vector<Slot> slots_;   // a power of two
 };
 
-// Not for hash tables that an attacker fills at leisure: a crafted file costs its reader time.
+// Differs from process to process.
 std::uint64_t HashBytes(std::string_view bytes);
 
 }  // namespace culet

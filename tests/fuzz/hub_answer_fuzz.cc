@@ -48,7 +48,8 @@ class OneAnswer : public hub::Transport {
       Require(value.find_first_of("\r\n") == value.npos, "a header is one line");
     }
     Require(request.url.find_first_of("\r\n ") == request.url.npos, "an address is one word");
-    const bool list = request.method == "GET" && request.url.find("/api/models/") != std::string::npos;
+    const bool list =
+        request.method == "GET" && request.url.find("/api/models/") != std::string::npos;
     hub::HttpResponse response;
     response.status = list ? 200 : status_;
     if (!list) response.headers = headers_;
