@@ -90,6 +90,11 @@ CULET_API culet_status culet_describe_machine(char** json, culet_error** error);
 CULET_API culet_status culet_describe(const char* path, const char* options, char** json,
                                       culet_error** error);
 
+// Where the model lies that a person calls `name`: a path, a bundled model ("pebble"), or a model
+// of the hub in the cache ("e2b", "owner/name"; culet_pull fetches). Fails with CULET_NOT_FOUND and
+// all that was tried.
+CULET_API culet_status culet_find_model(const char* name, char** path, culet_error** error);
+
 // ---- a model ----
 
 // Loaded weights, the memory for KV, and the thread that computes.
@@ -141,7 +146,8 @@ CULET_API culet_status culet_text_open(const char* path, const char* options, cu
                                        culet_error** error);
 CULET_API void culet_text_free(culet_text* text);
 
-// Ids of `bytes` bytes of text, control tokens recognised, nothing added.
+// Ids of `bytes` bytes of text, control tokens recognised, nothing added. Bytes that are no UTF-8
+// count as U+FFFD.
 CULET_API culet_status culet_text_encode(const culet_text* text, const char* utf8, size_t bytes,
                                          int32_t** tokens, size_t* count, culet_error** error);
 // The way back, control tokens as text. `bytes` (may be NULL) is without the NUL behind it.

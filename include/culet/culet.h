@@ -1,4 +1,9 @@
 // culet: Gemma 4 on your own machine. The whole C++ interface.
+//
+// What holds where nothing else is said: views (std::span, std::string_view) are read during the
+// call only; what a function returns by value is the caller's. What can go wrong is thrown as
+// culet::Error; what a callback throws comes out of the function that called it. Sizes are bytes,
+// counts are tokens, times are suffixed (_ms, _s), text is UTF-8.
 #pragma once
 
 #include "culet/error.h"

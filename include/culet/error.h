@@ -24,7 +24,7 @@ enum class ErrorKind {
   kInternal,         // our own fault
 };
 
-// "invalid argument", "not found", …
+// "invalid argument", "not found", … Lives for ever. Any thread.
 CULET_EXPORT std::string_view ErrorKindName(ErrorKind kind);
 
 class CULET_EXPORT Error : public std::runtime_error {

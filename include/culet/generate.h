@@ -17,7 +17,8 @@
 
 namespace culet {
 
-// What is unset comes from the model's generation_config.json.
+// What is unset comes from the model's generation_config.json. Values that cannot be are refused by
+// the function that gets them, with Error(kInvalidArgument).
 struct GenerateOptions {
   std::optional<std::int64_t> max_tokens;    // 0: until the context is full; unset: max_new_tokens
   std::optional<double> temperature;         // 0: greedy
@@ -30,18 +31,19 @@ struct GenerateOptions {
   int logprobs = 0;                          // alternatives a token, 0: none
   bool ignore_stop_tokens = false;           // for measurements
   std::optional<double> timeout_s;           // ends with kTimeout when it took so many seconds
-  // Told of the prompt's tokens that must be computed how many are, several times a second.
+  // Told of the prompt's tokens that must be computed how many are, several times a second; on the
+  // thread that waits in Next, NextWithin or Generate, and by nobody else.
   std::function<void(std::int64_t done, std::int64_t total)> on_prefill;
 };
 
 enum class FinishReason { kStop, kLength, kToolCalls, kCancelled, kTimeout };
-// "stop", "length", "tool_calls", "cancelled", "timeout"
+// "stop", "length", "tool_calls", "cancelled", "timeout". Lives for ever. Any thread.
 CULET_EXPORT std::string_view FinishReasonName(FinishReason reason);
 
 struct TokenLogprob {
   TokenId id = 0;
-  std::string text;
-  float logprob = 0;
+  std::string text;   // of the token alone, as tokenizer.json has it
+  float logprob = 0;  // natural logarithm
 };
 struct StepLogprobs {
   TokenLogprob chosen;
@@ -73,16 +75,18 @@ struct GenerateResult {
 };
 
 // One answer in the making: the model's own thread computes it, together with all others that are
-// wanted at the time. Threads: one caller at a time; Cancel may be called from any.
+// wanted at the time. It keeps its model, and a copy of prompt and options.
+// Threads: one caller at a time; Cancel may be called from any.
 class CULET_EXPORT Answer {
  public:
   Answer(Answer&&) noexcept;
   Answer& operator=(Answer&&) noexcept;
-  ~Answer();  // cancels what has not ended
+  ~Answer();  // cancels what has not ended, and waits until the model's thread has let go of it
 
-  // Waits for the next event; empty at the end.
+  // Waits for the next event; empty at the end, also of an answer that failed: Wait says so.
   std::optional<GenerateEvent> Next();
-  // The same, waiting so long at most: empty at the end and where nothing came (see ended).
+  // The same, waiting so long at most: empty at the end and where nothing came (see ended). 0 and
+  // less: does not wait.
   std::optional<GenerateEvent> NextWithin(double seconds);
   // for (const GenerateEvent& event : answer) …: Next until the end.
   class Iterator;
@@ -90,12 +94,16 @@ class CULET_EXPORT Answer {
   std::default_sentinel_t end() const { return {}; }
   // Every event was taken and no more come.
   bool ended() const;
-  // Ends the answer before the model's next step, with kCancelled.
+  // Ends the answer before the model's next step, with kCancelled. Does not wait; one that has
+  // ended stays as it is.
   void Cancel();
-  // Waits for the end and gives the whole. Throws what the answer failed with. Once.
+  // Waits for the end and gives the whole, whatever events were taken. Throws what the answer
+  // failed with: Error(kInvalidArgument) for token ids outside the vocabulary, Error(kResource)
+  // where the queue is full or memory ran out. Once.
   GenerateResult Wait();
   // `ready` is called on the model's thread whenever there is an event to take, and at the end. It
-  // must be short and must not call back into culet; it is for waking an event loop.
+  // must be short and must not call back into culet or throw; it is for waking an event loop. Where
+  // there is something to take already it is called at once, on this thread. An empty one ends it.
   void OnReady(std::function<void()> ready);
 
  private:
@@ -130,25 +138,30 @@ class Answer::Iterator {
 inline Answer::Iterator Answer::begin() { return Iterator(this); }
 
 // Answers a prompt, in company with all other answers of this model; the beginning that earlier
-// prompts had in common with it is not computed again. A prompt that does not fit the context
-// throws Error(kResource) with the numbers. Any thread.
+// prompts had in common with it is not computed again. Does not wait for the model. Throws Error:
+// kInvalidArgument (an empty prompt, options out of range), kResource with the numbers where the
+// prompt does not fit the context, kNotFound where the model has no tokenizer. Any thread.
 CULET_EXPORT Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
                           const GenerateOptions& options);
 // The same, and waits for it. `on_event` may be empty and is called on the caller's thread.
-// `should_stop` is asked after every event and a hundred times a second; true ends the answer with
-// kCancelled.
+// `should_stop` is asked there after every event and a hundred times a second; true ends the answer
+// with kCancelled. Throws what Start and Answer::Wait throw. Any thread.
 CULET_EXPORT GenerateResult Generate(std::shared_ptr<Model> model, const Prompt& prompt,
                                      const GenerateOptions& options,
                                      const std::function<void(const GenerateEvent&)>& on_event = {},
                                      const std::function<bool()>& should_stop = {});
 
-// One sequence that keeps its KV from call to call. Threads: one caller at a time; different
-// sessions may be used at once.
+// One sequence that keeps its KV from call to call; the Session keeps its model. Threads: one
+// caller at a time; different sessions may be used at once.
+//
+// Append, Rewind, Pin, tokens and recomputed_tokens run on the caller's thread, between two steps
+// of the model's own: they wait for the step that is being computed, and answers wait for them.
 class CULET_EXPORT Session {
  public:
-  // Takes one of the model's sequences; throws Error(kResource) where all are taken.
+  // Takes one of the model's sequences (LoadOptions::sequences); throws Error(kResource) where all
+  // are taken.
   explicit Session(std::shared_ptr<Model> model);
-  ~Session();
+  ~Session();  // cancels its answer, gives sequence and KV back
   Session(Session&&) noexcept;
 
   // Computes what of `prompt` the session has not seen (the longest common beginning is kept), then
@@ -160,19 +173,27 @@ class CULET_EXPORT Session {
                           const std::function<void(const GenerateEvent&)>& on_event = {},
                           const std::function<bool()>& should_stop = {});
 
-  // Step by step. Append computes the tokens behind what is there and returns the logits of the
-  // last one [vocab] (valid until the session's next call).
+  // Step by step. Append computes the tokens behind what is there, a prompt's or one, and returns
+  // the logits of the last one [vocab], which are the session's and valid until its next call. None
+  // computes the last one again. Throws Error: kInvalidArgument (ids outside the vocabulary, an
+  // answer is in the making, nothing to compute), kResource with the numbers where they do not fit
+  // the context; nothing has changed then.
   std::span<const float> Append(std::span<const TokenId> tokens);
-  // Forgets everything from `position` on. Exact; positions whose pages were given back behind the
-  // window are computed again at the next Append (recomputed_tokens counts them).
+  // Forgets everything from `position` (in tokens, 0 to tokens().size()) on. Exact; positions whose
+  // pages were given back behind the window are computed again at the next Append
+  // (recomputed_tokens counts them). Throws Error(kInvalidArgument) as Append, and for a position
+  // that is not there.
   void Rewind(std::int64_t position);
   void Reset() { Rewind(0); }
-  // Keeps the pages that a later Rewind to the present position needs, within a memory limit.
+  // Keeps the pages that a later Rewind to the present position needs, within the memory of
+  // LoadOptions::rewind_tokens. Throws as Append.
   void Pin();
 
-  std::span<const TokenId> tokens() const;  // what the KV stands for
+  // What the KV stands for; the session's, valid until its next call. Not while it answers.
+  std::span<const TokenId> tokens() const;
+  // Positions computed again since the session was made.
   std::int64_t recomputed_tokens() const;
-  Model& model() const;
+  Model& model() const;  // lives as long as the session
 
  private:
   struct Impl;

@@ -37,6 +37,7 @@ struct PullStatus {
 struct PullSettings {
   bool offline = false;  // also where HF_HUB_OFFLINE is set
   int connections = 0;   // at once; 0: CULET_HUB_CONNECTIONS, else 4
+  // The first three are called on the thread that called Pull.
   // Asked once, where something is to be fetched; false stops. Not set: yes.
   std::function<bool(const PullPreview&)> confirm;
   std::function<void(const PullStatus&)> on_status;   // about ten times a second
@@ -59,6 +60,7 @@ struct PulledModel {
 // cache. Nothing where `confirm` or `cancelled` stopped it: what has come is kept.
 // Throws Error: kInvalidArgument (no such kind of name), kNotFound (model, revision), kIo (network,
 // refused, gated), kCorrupt (hash), kResource (disk).
+// Threads: any; two pulls of one model wait for each other, across processes too.
 CULET_EXPORT std::optional<PulledModel> Pull(const std::string& name,
                                              const PullSettings& settings = {});
 
@@ -69,7 +71,8 @@ struct CachedModel {
   std::filesystem::path folder;
   std::vector<std::string> missing;  // files that it needs; empty: complete
 };
-// Nothing where the cache has none of it, or `name` reads like no model of the hub.
+// Nothing where the cache has none of it, or `name` reads like no model of the hub. Throws
+// Error(kIo) where the cache cannot be read. Any thread.
 CULET_EXPORT std::optional<CachedModel> FindCached(const std::string& name);
 
 // A published model that has a short name.
@@ -85,6 +88,8 @@ struct PublishedModel {
   std::uint64_t resident_bytes = 0;
   bool fits = false;  // the memory that is free now is enough for that
 };
+// Those that culet knows by a short name, small ones first. Throws Error(kIo) as FindCached. Any
+// thread.
 CULET_EXPORT std::vector<PublishedModel> PublishedModels();
 
 }  // namespace culet

@@ -24,7 +24,8 @@ struct MachineInfo {
   std::uint64_t free_bytes = 0;     // for this process, its container's limit counted
 };
 
-// Throws Error(kInvalidArgument) where CULET_CPU names a level that is not there.
+// Looks anew at each call. Any thread. Throws Error(kInvalidArgument) where CULET_CPU names a level
+// that is not there.
 CULET_EXPORT MachineInfo DescribeMachine();
 
 }  // namespace culet

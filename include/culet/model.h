@@ -72,8 +72,8 @@ struct ModelInfo {
   std::uint64_t rows_read_bytes = 0;  // rows of lookup tables besides
   // KV bytes of a position over all layers of a kind; a sliding layer holds `window` positions.
   std::uint64_t sliding_kv_bytes_per_token = 0, full_kv_bytes_per_token = 0;
-  std::uint64_t macs_per_prompt_token =
-      0;  // multiply-adds of a prompt token that need not give logits
+  // Multiply-adds of a prompt token that need not give logits.
+  std::uint64_t macs_per_prompt_token = 0;
   std::uint64_t macs_per_decoded_token = 0;  // with the head
   // Plan, at the options given.
   std::int64_t context = 0, chunk = 0, sequences = 0, pool_tokens = 0;
@@ -86,7 +86,8 @@ struct ModelInfo {
   std::vector<std::string> warnings;
 };
 
-// Reads config and headers only.
+// Reads config and headers only: what `info` of a model loaded with these options would be. Throws
+// Error: kInvalidArgument (options), kNotFound, kCorrupt, kUnsupported, kIo (files). Any thread.
 CULET_EXPORT ModelInfo Describe(const std::filesystem::path& path, const LoadOptions& options = {});
 
 // Sampling defaults that the model's generation_config.json gives.
@@ -111,29 +112,37 @@ struct ModelStatistics {
   std::int64_t prompt_tokens = 0, shared_tokens = 0;  // of them, taken from other prompts' KV
 };
 
-// Loaded weights, KV memory, and the thread that computes. Threads: everything may be called from
-// any thread.
+// Loaded weights, KV memory, and the thread that computes. Shared by its answers and sessions: the
+// last of them, or of the caller's pointers, frees it. Threads: everything may be called from any
+// thread.
 class CULET_EXPORT Model {
  public:
-  // Throws Error: kNotFound, kCorrupt, kUnsupported, or kResource with the numbers where the plan
-  // does not fit into the machine's free memory.
+  // Maps the weights, allocates KV and activations, starts the thread. `path`: a folder in Hugging
+  // Face's layout, or a .safetensors file in one. The files must not change while the model lives.
+  // Throws Error: kInvalidArgument (options), kNotFound, kCorrupt, kUnsupported, kIo (files), or
+  // kResource with the numbers where the plan does not fit into the machine's free memory, or no
+  // more threads can be started.
   static std::shared_ptr<Model> Load(const std::filesystem::path& path,
                                      const LoadOptions& options = {});
   ~Model();
 
+  // These four are the model's and live as long as it.
   const ModelInfo& info() const;
   // Throws Error(kCorrupt, kUnsupported) where generation_config.json is broken; what does not
   // sample works without.
   const ModelDefaults& defaults() const;
-  // Throws Error(kNotFound) where the folder has no tokenizer.json.
+  // Where the folder has no tokenizer.json, what needs one throws Error(kNotFound).
   const TextProcessor& text() const;
   // Bytes that were really allocated for KV and activations (the plan's are in info()).
   std::uint64_t allocated_bytes() const;
 
+  // Waits for the step that is being computed.
   ModelStatistics statistics() const;
 
   // Logits of every position of `tokens` [tokens, vocab], row after row, in chunks of `chunk` rows
-  // (0: the load option). `on_row(position, logits)`.
+  // (0: the load option). `on_row(position, logits)` is called on this thread; the logits are valid
+  // during the call. No answer goes on meanwhile, and on_row must not use the model. What it throws
+  // ends the computation and comes out of here. Throws Error as Session::Append.
   void Logits(std::span<const TokenId> tokens, std::int64_t chunk,
               const std::function<void(std::int64_t, std::span<const float>)>& on_row);
 

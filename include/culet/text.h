@@ -51,7 +51,8 @@ class CULET_EXPORT TextProcessor {
 
   // `path`: a model folder, or a file beside tokenizer.json. What a call needs and the folder lacks
   // is named when it is called for, not before: a folder with only tokenizer.json will do for
-  // Encode.
+  // Encode. Throws Error: kNotFound (no such path), kCorrupt, kUnsupported, kIo (a file that is
+  // there and cannot be used). Any thread.
   static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path,
                                              const Options& options);
   static std::shared_ptr<TextProcessor> Open(const std::filesystem::path& path) {
@@ -59,15 +60,19 @@ class CULET_EXPORT TextProcessor {
   }
   ~TextProcessor();
 
-  // Ids exactly as tokenizer.json gives them; control tokens recognised, nothing added.
+  // These throw Error(kNotFound) where there is no tokenizer.
+  // Ids exactly as tokenizer.json gives them; control tokens recognised, nothing added. Bytes that
+  // are no UTF-8 count as U+FFFD.
   std::vector<TokenId> Encode(std::string_view text) const;
-  // The way back; control tokens are kept as text.
+  // The way back; control tokens are kept as text, bytes that are no UTF-8 become U+FFFD. Throws
+  // Error(kInvalidArgument) for ids outside the vocabulary.
   std::string Decode(std::span<const TokenId> ids) const;
-  std::int64_t vocab_size() const;
+  std::int64_t vocab_size() const;  // ids run from 0 to here
 
   // `request_json`: {"messages": […], "tools": […], "enable_thinking", "preserve_thinking",
   // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it
-  // stay text, unless allow_control_tokens.
+  // stay text, unless allow_control_tokens. Throws Error: kCorrupt (no JSON), kInvalidArgument (no
+  // such request or message), kUnsupported (images, sound), kNotFound (no template, no tokenizer).
   std::string Render(std::string_view request_json, const std::string& place) const;
   Prompt RenderTokens(std::string_view request_json, const std::string& place) const {
     return RenderTokens(request_json, place, {});
@@ -79,7 +84,7 @@ class CULET_EXPORT TextProcessor {
   Prompt RenderTokens(std::string_view request_json, const std::string& place,
                       std::span<const TokenId> known) const;
   // A conversation of plain turns, and the model's turn begun. `think`: it may think first. `known`
-  // as above.
+  // as above. Throws as Render, and Error(kInvalidArgument) where a message is no UTF-8.
   Prompt ChatPrompt(const std::vector<Message>& messages, bool think = false,
                     std::span<const TokenId> known = {}) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
@@ -100,7 +105,8 @@ class CULET_EXPORT TextProcessor {
   std::unique_ptr<Impl> impl_;
 };
 
-// What a model wrote, control tokens as text.
+// What a model wrote, control tokens as text. Never fails on what it is given: text that no model
+// would write is content. Any thread.
 CULET_EXPORT ParsedAnswer ParseAnswer(std::string_view text, bool starts_in_thought);
 
 }  // namespace culet

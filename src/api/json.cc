@@ -15,63 +15,85 @@ namespace culet {
 namespace {
 
 // ---- structs to text ----
+//
+// Member by member: a value that the library builds of a whole list of them is lost where memory
+// runs out half way.
 
 double PerSecond(std::int64_t count, double ms) {
   return ms > 0 ? static_cast<double>(count) * 1000.0 / ms : 0.0;
 }
 
-OrderedJson PartsJson(const std::vector<PartSize>& parts) {
-  OrderedJson list = OrderedJson::array();
-  for (const PartSize& part : parts) {
-    list.push_back({{"part", part.part}, {"parameters", part.parameters}, {"bytes", part.bytes}});
-  }
-  return list;
-}
-
-OrderedJson UnusedJson(const std::vector<std::pair<std::string, std::string>>& unused) {
-  OrderedJson list = OrderedJson::array();
-  for (const auto& [tensor, reason] : unused) {
-    list.push_back({{"tensor", tensor}, {"reason", reason}});
-  }
-  return list;
-}
-
-std::string CallsText(const std::vector<CalledTool>& calls) {
+// A list of what `write` makes of each item.
+template <typename Items, typename Write>
+std::string ListText(const Items& items, const Write& write) {
   std::string text = "[";
-  for (const CalledTool& call : calls) {
+  for (const auto& item : items) {
     if (text.size() > 1) text += ",";
-    text += ToJson(call);
+    text += write(item);
   }
   return text + "]";
 }
 
-OrderedJson TokenLogprobJson(const TokenLogprob& token) {
-  return {{"id", token.id}, {"text", token.text}, {"logprob", token.logprob}};
+std::string PartText(const PartSize& part) {
+  JsonObject object;
+  object.Add("part", part.part);
+  object.Add("parameters", part.parameters);
+  object.Add("bytes", part.bytes);
+  return object.Text();
 }
 
-OrderedJson LogprobsJson(const std::vector<StepLogprobs>& steps) {
-  OrderedJson list = OrderedJson::array();
-  for (const StepLogprobs& step : steps) {
-    OrderedJson item = TokenLogprobJson(step.chosen);
-    OrderedJson top = OrderedJson::array();
-    for (const TokenLogprob& token : step.top) top.push_back(TokenLogprobJson(token));
-    item["top"] = top;
-    list.push_back(item);
-  }
-  return list;
+std::string UnusedText(const std::pair<std::string, std::string>& unused) {
+  JsonObject object;
+  object.Add("tensor", unused.first);
+  object.Add("reason", unused.second);
+  return object.Text();
 }
 
-OrderedJson TimingsJson(const GenerateResult& result,
+std::string LevelText(const KernelLevel& level) {
+  JsonObject object;
+  object.Add("name", level.name);
+  object.Add("available", level.available);
+  return object.Text();
+}
+
+std::string CallText(const CalledTool& call) { return ToJson(call); }
+
+JsonObject TokenObject(const TokenLogprob& token) {
+  JsonObject object;
+  object.Add("id", token.id);
+  object.Add("text", token.text);
+  object.Add("logprob", token.logprob);
+  return object;
+}
+
+std::string StepText(const StepLogprobs& step) {
+  JsonObject object = TokenObject(step.chosen);
+  object.AddText("top", ListText(step.top, [](const TokenLogprob& token) {
+                   return TokenObject(token).Text();
+                 }));
+  return object.Text();
+}
+
+std::string UsageText(const GenerateResult& result) {
+  JsonObject object;
+  object.Add("prompt_tokens", result.prompt_tokens);
+  object.Add("cached_tokens", result.cached_tokens);
+  object.Add("computed_tokens", result.computed_tokens);
+  object.Add("completion_tokens", result.completion_tokens);
+  return object.Text();
+}
+
+std::string TimingsText(const GenerateResult& result,
                         const std::vector<std::pair<std::string, double>>& more) {
   // The first token belongs to the prefill.
   const std::int64_t decoded = result.completion_tokens > 0 ? result.completion_tokens - 1 : 0;
-  OrderedJson timings = OrderedJson::object();
-  for (const auto& [name, value] : more) timings[name] = value;
-  timings["prefill_ms"] = result.prefill_ms;
-  timings["decode_ms"] = result.decode_ms;
-  timings["prefill_tokens_per_s"] = PerSecond(result.computed_tokens, result.prefill_ms);
-  timings["decode_tokens_per_s"] = PerSecond(decoded, result.decode_ms);
-  return timings;
+  JsonObject object;
+  for (const auto& [name, value] : more) object.Add(name, value);
+  object.Add("prefill_ms", result.prefill_ms);
+  object.Add("decode_ms", result.decode_ms);
+  object.Add("prefill_tokens_per_s", PerSecond(result.computed_tokens, result.prefill_ms));
+  object.Add("decode_tokens_per_s", PerSecond(decoded, result.decode_ms));
+  return object.Text();
 }
 
 // 64 bits are more than most readers' numbers have.
@@ -157,107 +179,103 @@ std::vector<std::pair<std::string, std::string>> ReadOverrides(ConfigFields& fie
 }  // namespace
 
 std::string ToJson(const ModelInfo& info) try {
-  return JsonText(OrderedJson{
-      {"path", info.path},
-      {"variant", info.variant},
-      {"model_type", info.model_type},
-      {"dtype", info.dtype},
-      {"layers", info.layers},
-      {"sliding_layers", info.sliding_layers},
-      {"full_layers", info.full_layers},
-      {"shared_kv_layers", info.shared_kv_layers},
-      {"hidden", info.hidden},
-      {"vocab", info.vocab},
-      {"heads", info.heads},
-      {"window", info.window},
-      {"max_positions", info.max_positions},
-      {"ple_width", info.ple_width},
-      {"sliding_head_dim", info.sliding_head_dim},
-      {"sliding_kv_heads", info.sliding_kv_heads},
-      {"full_head_dim", info.full_head_dim},
-      {"full_kv_heads", info.full_kv_heads},
-      {"intermediate", info.intermediate},
-      {"widest_intermediate", info.widest_intermediate},
-      {"experts", info.experts},
-      {"experts_per_token", info.experts_per_token},
-      {"expert_intermediate", info.expert_intermediate},
-      {"k_eq_v", info.k_eq_v},
-      {"tied_head", info.tied_head},
-      {"vision_tower", info.vision_tower},
-      {"audio_tower", info.audio_tower},
-      {"parts", PartsJson(info.parts)},
-      {"parameters", info.parameters},
-      {"weight_bytes", info.weight_bytes},
-      {"unused_bytes", info.unused_bytes},
-      {"unused", UnusedJson(info.unused)},
-      {"bytes_per_token", info.bytes_per_token},
-      {"rows_read_bytes", info.rows_read_bytes},
-      {"sliding_kv_bytes_per_token", info.sliding_kv_bytes_per_token},
-      {"full_kv_bytes_per_token", info.full_kv_bytes_per_token},
-      {"macs_per_prompt_token", info.macs_per_prompt_token},
-      {"macs_per_decoded_token", info.macs_per_decoded_token},
-      {"context", info.context},
-      {"chunk", info.chunk},
-      {"sequences", info.sequences},
-      {"pool_tokens", info.pool_tokens},
-      {"kv_dtype", info.kv_dtype},
-      {"kv_bytes", info.kv_bytes},
-      {"activation_bytes", info.activation_bytes},
-      {"resident_bytes", info.resident_bytes},
-      {"cpu_model", info.cpu_model},
-      {"cpu_level", info.cpu_level},
-      {"threads", info.threads},
-      {"has_chat_template", info.has_chat_template},
-      {"warnings", info.warnings},
-  });
+  JsonObject object;
+  object.Add("path", info.path);
+  object.Add("variant", info.variant);
+  object.Add("model_type", info.model_type);
+  object.Add("dtype", info.dtype);
+  object.Add("layers", info.layers);
+  object.Add("sliding_layers", info.sliding_layers);
+  object.Add("full_layers", info.full_layers);
+  object.Add("shared_kv_layers", info.shared_kv_layers);
+  object.Add("hidden", info.hidden);
+  object.Add("vocab", info.vocab);
+  object.Add("heads", info.heads);
+  object.Add("window", info.window);
+  object.Add("max_positions", info.max_positions);
+  object.Add("ple_width", info.ple_width);
+  object.Add("sliding_head_dim", info.sliding_head_dim);
+  object.Add("sliding_kv_heads", info.sliding_kv_heads);
+  object.Add("full_head_dim", info.full_head_dim);
+  object.Add("full_kv_heads", info.full_kv_heads);
+  object.Add("intermediate", info.intermediate);
+  object.Add("widest_intermediate", info.widest_intermediate);
+  object.Add("experts", info.experts);
+  object.Add("experts_per_token", info.experts_per_token);
+  object.Add("expert_intermediate", info.expert_intermediate);
+  object.Add("k_eq_v", info.k_eq_v);
+  object.Add("tied_head", info.tied_head);
+  object.Add("vision_tower", info.vision_tower);
+  object.Add("audio_tower", info.audio_tower);
+  object.AddText("parts", ListText(info.parts, PartText));
+  object.Add("parameters", info.parameters);
+  object.Add("weight_bytes", info.weight_bytes);
+  object.Add("unused_bytes", info.unused_bytes);
+  object.AddText("unused", ListText(info.unused, UnusedText));
+  object.Add("bytes_per_token", info.bytes_per_token);
+  object.Add("rows_read_bytes", info.rows_read_bytes);
+  object.Add("sliding_kv_bytes_per_token", info.sliding_kv_bytes_per_token);
+  object.Add("full_kv_bytes_per_token", info.full_kv_bytes_per_token);
+  object.Add("macs_per_prompt_token", info.macs_per_prompt_token);
+  object.Add("macs_per_decoded_token", info.macs_per_decoded_token);
+  object.Add("context", info.context);
+  object.Add("chunk", info.chunk);
+  object.Add("sequences", info.sequences);
+  object.Add("pool_tokens", info.pool_tokens);
+  object.Add("kv_dtype", info.kv_dtype);
+  object.Add("kv_bytes", info.kv_bytes);
+  object.Add("activation_bytes", info.activation_bytes);
+  object.Add("resident_bytes", info.resident_bytes);
+  object.Add("cpu_model", info.cpu_model);
+  object.Add("cpu_level", info.cpu_level);
+  object.Add("threads", info.threads);
+  object.Add("has_chat_template", info.has_chat_template);
+  object.Add("warnings", info.warnings);
+  return object.Text();
 } catch (...) {
   RethrowAsError();
 }
 
 std::string ToJson(const ModelDefaults& defaults) try {
-  return JsonText(OrderedJson{
-      {"stop_tokens", defaults.stop_tokens},
-      {"stop_texts", defaults.stop_texts},
-      {"suppress_tokens", defaults.suppress_tokens},
-      {"do_sample", defaults.do_sample},
-      {"temperature", defaults.temperature},
-      {"top_k", defaults.top_k},
-      {"top_p", defaults.top_p},
-      {"min_p", defaults.min_p},
-      {"repetition_penalty", defaults.repetition_penalty},
-      {"max_new_tokens", defaults.max_new_tokens},
-  });
+  JsonObject object;
+  object.Add("stop_tokens", defaults.stop_tokens);
+  object.Add("stop_texts", defaults.stop_texts);
+  object.Add("suppress_tokens", defaults.suppress_tokens);
+  object.Add("do_sample", defaults.do_sample);
+  object.Add("temperature", defaults.temperature);
+  object.Add("top_k", defaults.top_k);
+  object.Add("top_p", defaults.top_p);
+  object.Add("min_p", defaults.min_p);
+  object.Add("repetition_penalty", defaults.repetition_penalty);
+  object.Add("max_new_tokens", defaults.max_new_tokens);
+  return object.Text();
 } catch (...) {
   RethrowAsError();
 }
 
 std::string ToJson(const ModelStatistics& statistics) try {
-  return JsonText(OrderedJson{
-      {"steps", statistics.steps},
-      {"rows", statistics.rows},
-      {"answers", statistics.answers},
-      {"preemptions", statistics.preemptions},
-      {"prompt_tokens", statistics.prompt_tokens},
-      {"shared_tokens", statistics.shared_tokens},
-  });
+  JsonObject object;
+  object.Add("steps", statistics.steps);
+  object.Add("rows", statistics.rows);
+  object.Add("answers", statistics.answers);
+  object.Add("preemptions", statistics.preemptions);
+  object.Add("prompt_tokens", statistics.prompt_tokens);
+  object.Add("shared_tokens", statistics.shared_tokens);
+  return object.Text();
 } catch (...) {
   RethrowAsError();
 }
 
 std::string ToJson(const MachineInfo& machine) try {
-  OrderedJson levels = OrderedJson::array();
-  for (const KernelLevel& level : machine.levels) {
-    levels.push_back({{"name", level.name}, {"available", level.available}});
-  }
-  return JsonText(OrderedJson{
-      {"cpu_model", machine.cpu_model},
-      {"threads", machine.threads},
-      {"levels", levels},
-      {"level", machine.level},
-      {"level_forced", machine.level_forced},
-      {"memory_bytes", machine.memory_bytes},
-      {"free_bytes", machine.free_bytes},
-  });
+  JsonObject object;
+  object.Add("cpu_model", machine.cpu_model);
+  object.Add("threads", machine.threads);
+  object.AddText("levels", ListText(machine.levels, LevelText));
+  object.Add("level", machine.level);
+  object.Add("level_forced", machine.level_forced);
+  object.Add("memory_bytes", machine.memory_bytes);
+  object.Add("free_bytes", machine.free_bytes);
+  return object.Text();
 } catch (...) {
   RethrowAsError();
 }
@@ -275,7 +293,7 @@ std::string ToJson(const ParsedAnswer& answer) try {
   JsonObject object;
   object.Add("thinking", answer.thinking);
   object.Add("content", answer.content);
-  object.AddText("tool_calls", CallsText(answer.tool_calls));
+  object.AddText("tool_calls", ListText(answer.tool_calls, CallText));
   return object.Text();
 } catch (...) {
   RethrowAsError();
@@ -286,15 +304,12 @@ std::string ToJson(const GenerateResult& result,
   JsonObject object;
   object.Add("text", result.text);
   object.Add("thinking", result.thinking);
-  object.AddText("tool_calls", CallsText(result.tool_calls));
+  object.AddText("tool_calls", ListText(result.tool_calls, CallText));
   object.Add("finish_reason", std::string(FinishReasonName(result.finish_reason)));
-  object.Add("usage", {{"prompt_tokens", result.prompt_tokens},
-                       {"cached_tokens", result.cached_tokens},
-                       {"computed_tokens", result.computed_tokens},
-                       {"completion_tokens", result.completion_tokens}});
-  object.Add("timings", TimingsJson(result, more_timings));
+  object.AddText("usage", UsageText(result));
+  object.AddText("timings", TimingsText(result, more_timings));
   object.Add("tokens", result.tokens);
-  if (!result.logprobs.empty()) object.Add("logprobs", LogprobsJson(result.logprobs));
+  if (!result.logprobs.empty()) object.AddText("logprobs", ListText(result.logprobs, StepText));
   object.Add("seed", result.seed);
   object.Add("logits_hash", HashText(result.logits_hash));
   return object.Text();

@@ -35,16 +35,18 @@ void Synthesize(const std::string& size, const std::filesystem::path& folder,
 
 MachineLimits MeasureMachine(Model& model) try {
   const Model::Impl& impl = model.impl();
-  Context& context = impl.engine->context();
   // The embedding is one contiguous stretch that each decoded token reads for the head: its pages
   // are present, and it is read the way weights are.
   const std::span<const std::byte> weights = impl.checkpoint->tensor("embed_tokens.weight").bytes;
-  MachineLimits limits;
-  limits.read_gb_s = weights.size() >= kLeastReadBytes
-                         ? MeasureReadGbS(context.pool(), weights, kReadSeconds)
-                         : MeasureReadGbS(context.pool(), kLeastReadBytes, kReadSeconds);
-  limits.peak_gflops = MeasurePeakGflops(context, impl.checkpoint->main_dtype());
-  return limits;
+  return impl.thread->Exclusive([&](Engine& engine) {
+    Context& context = engine.context();
+    MachineLimits limits;
+    limits.read_gb_s = weights.size() >= kLeastReadBytes
+                           ? MeasureReadGbS(context.pool(), weights, kReadSeconds)
+                           : MeasureReadGbS(context.pool(), kLeastReadBytes, kReadSeconds);
+    limits.peak_gflops = MeasurePeakGflops(context, impl.checkpoint->main_dtype());
+    return limits;
+  });
 } catch (...) {
   RethrowAsError();
 }

@@ -37,6 +37,14 @@ culet_status culet_describe_machine(char** json, culet_error** error) {
   });
 }
 
+culet_status culet_find_model(const char* name, char** path, culet_error** error) {
+  Set(path, nullptr);
+  return Guard(error, [&] {
+    Need(path, "culet_find_model: path");
+    *path = Copy(culet::FindModel(&Need(name, "culet_find_model: name")).string());
+  });
+}
+
 culet_status culet_describe(const char* path, const char* options, char** json,
                             culet_error** error) {
   Set(json, nullptr);

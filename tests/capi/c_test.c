@@ -114,6 +114,21 @@ static void TestDescribe(const char* path) {
   error = NULL;
 }
 
+// Nothing here goes out to a network.
+static void TestNames(const char* path) {
+  setenv("HF_HUB_CACHE", "/no/such/cache", 1);
+  char* found = NULL;
+  OK(culet_find_model(path, &found, &error));
+  CHECK(found != NULL && strcmp(found, path) == 0);
+  culet_free(found);
+  FAILS(culet_find_model("no such model", &found, &error), CULET_NOT_FOUND, "no such model");
+  FAILS(culet_pull("e2b", "{\"offline\": true}", NULL, NULL, &found, &error), CULET_NOT_FOUND,
+        "offline");
+  FAILS(culet_pull("e2b", "{\"offlin\": true}", NULL, NULL, &found, &error), CULET_INVALID_ARGUMENT,
+        "offlin");
+  CHECK(found == NULL);
+}
+
 static void TestMissingModel(void) {
   culet_model* model = (culet_model*)&failures;  // anything but NULL
   FAILS(culet_model_load("/no/such/model", NULL, &model, &error), CULET_NOT_FOUND,
@@ -439,6 +454,8 @@ static void TestNull(culet_model* model) {
   NEEDS(culet_describe_machine(NULL, &error), "json");
   NEEDS(culet_describe(NULL, NULL, &json, &error), "path");
   NEEDS(culet_describe("x", NULL, NULL, &error), "json");
+  NEEDS(culet_find_model(NULL, &json, &error), "name");
+  NEEDS(culet_find_model("x", NULL, &error), "path");
   NEEDS(culet_model_load(NULL, NULL, &loaded, &error), "path");
   NEEDS(culet_model_load("x", NULL, NULL, &error), "model");
   NEEDS(culet_model_info(NULL, &json, &error), "model");
@@ -574,6 +591,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   TestDescribe(argv[1]);
+  TestNames(argv[1]);
   TestMissingModel();
   TestTextAlone(argv[1]);
   culet_model* model = Load(argv[1]);
