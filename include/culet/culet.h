@@ -6,6 +6,7 @@
 // counts are tokens, times are suffixed (_ms, _s), text is UTF-8.
 #pragma once
 
+#include "culet/embed.h"
 #include "culet/error.h"
 #include "culet/find.h"
 #include "culet/generate.h"

@@ -108,6 +108,7 @@ struct ModelDefaults {
 struct ModelStatistics {
   std::int64_t steps = 0, rows = 0;  // passes over the weights, and rows of them
   std::int64_t answers = 0;          // ended
+  std::int64_t texts = 0;            // of embeddings, ended
   std::int64_t preemptions = 0;      // answers that gave their KV back and were computed again
   std::int64_t prompt_tokens = 0, shared_tokens = 0;  // of them, taken from other prompts' KV
 };

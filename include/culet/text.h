@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,6 +90,11 @@ class CULET_EXPORT TextProcessor {
                     std::span<const TokenId> known = {}) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
   Prompt RawPrompt(std::string_view text) const;
+  // A text by itself, as transformers' tokenizer(text) gives it to the model: with what the file's
+  // post_processor puts around it, which is nothing for the instruction-tuned models and `<bos>` in
+  // front for base models. `bos`: with or without `<bos>` in front, whatever the file says. Control
+  // tokens as in RawPrompt.
+  std::vector<TokenId> PlainTokens(std::string_view text, std::optional<bool> bos = {}) const;
 
   // False where the folder has no tokenizer.json and none was named: then what needs one throws.
   bool has_tokenizer() const;

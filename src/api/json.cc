@@ -258,6 +258,7 @@ std::string ToJson(const ModelStatistics& statistics) try {
   object.Add("steps", statistics.steps);
   object.Add("rows", statistics.rows);
   object.Add("answers", statistics.answers);
+  object.Add("texts", statistics.texts);
   object.Add("preemptions", statistics.preemptions);
   object.Add("prompt_tokens", statistics.prompt_tokens);
   object.Add("shared_tokens", statistics.shared_tokens);

@@ -253,7 +253,7 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path,
   CheckRange("LoadOptions::queue", options.queue, 0, std::int64_t{1} << 32);
   SchedulerOptions scheduling;
   scheduling.prompt_rows_beside_decoding = options.prompt_rows_beside_decoding;
-  scheduling.queue = options.queue;
+  scheduling.queue = impl.queue = options.queue;
   impl.thread = std::make_unique<EngineThread>(*impl.engine, scheduling);
   return model;
 } catch (...) {
@@ -270,7 +270,8 @@ std::uint64_t Model::allocated_bytes() const { return impl_->engine->allocated_b
 
 ModelStatistics Model::statistics() const {
   const SchedulerStatistics all = impl_->thread->statistics();
-  return {all.steps, all.rows, all.finished, all.preemptions, all.prompt_tokens, all.shared_tokens};
+  return {all.steps,       all.rows,          all.finished,     all.texts,
+          all.preemptions, all.prompt_tokens, all.shared_tokens};
 }
 
 void Model::Logits(std::span<const TokenId> tokens, std::int64_t chunk,

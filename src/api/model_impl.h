@@ -23,6 +23,7 @@ struct CULET_HIDDEN Model::Impl {
   std::shared_ptr<TextProcessor> text;  // empty where the folder has no tokenizer.json
   std::filesystem::path path;
   ModelInfo info;
+  std::int64_t queue = 0;  // LoadOptions::queue
   ModelDefaults defaults;
   std::exception_ptr defaults_error;  // why there are none; told to those who ask for them
 };

@@ -142,6 +142,7 @@ struct CULET_HIDDEN TextProcessor::Impl {
   Prompt MakePrompt(const ChatRequest& request, const std::string& place,
                     std::span<const TokenId> known) const;
   std::vector<TokenId> Tokens(std::span<const PromptSegment> segments) const;
+  TokenId Bos() const;
 };
 
 const Tokenizer& TextProcessor::Impl::NeedTokenizer() const {
@@ -175,6 +176,14 @@ Prompt TextProcessor::Impl::MakePrompt(const ChatRequest& request, const std::st
   prompt.tokens = PreferKnown(NeedTokenizer(), Tokens(segments), known);
   prompt.starts_in_thought = EndsInsideThought(segments);
   return prompt;
+}
+
+TokenId TextProcessor::Impl::Bos() const {
+  const std::optional<TokenId> bos = NeedTokenizer().FindToken("<bos>");
+  if (bos) return *bos;
+  throw Error(ErrorKind::kCorrupt, tokenizer_path.string() +
+                                       ": the vocabulary has no <bos>, which every Gemma 4 prompt "
+                                       "begins with; this tokenizer is of another family");
 }
 
 std::optional<std::string> ReadChatTemplate(FileSystem& files,
@@ -273,15 +282,28 @@ Prompt TextProcessor::ChatPrompt(const std::vector<Message>& messages, bool thin
 
 Prompt TextProcessor::RawPrompt(std::string_view text) const try {
   const PromptSegment segments[] = {{"<bos>", true}, {std::string(text), false}};
-  if (!impl_->NeedTokenizer().FindToken("<bos>")) {
-    throw Error(ErrorKind::kCorrupt,
-                impl_->tokenizer_path.string() +
-                    ": the vocabulary has no <bos>, which every Gemma 4 prompt "
-                    "begins with; this tokenizer is of another family");
-  }
+  impl_->Bos();
   Prompt prompt;
   prompt.tokens = impl_->Tokens(segments);
   return prompt;
+} catch (...) {
+  RethrowAsError();
+}
+
+std::vector<TokenId> TextProcessor::PlainTokens(std::string_view text,
+                                                std::optional<bool> bos) const try {
+  const Tokenizer& tokenizer = impl_->NeedTokenizer();
+  std::vector<TokenId> tokens;
+  if (!bos) {
+    tokens.assign(tokenizer.front().begin(), tokenizer.front().end());
+  } else if (*bos) {
+    tokens.push_back(impl_->Bos());
+  }
+  const std::vector<TokenId> ids =
+      impl_->allow_control_tokens ? tokenizer.Encode(text) : tokenizer.EncodeData(text);
+  tokens.insert(tokens.end(), ids.begin(), ids.end());
+  if (!bos) tokens.insert(tokens.end(), tokenizer.back().begin(), tokenizer.back().end());
+  return tokens;
 } catch (...) {
   RethrowAsError();
 }

@@ -74,6 +74,11 @@ void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* 
   app.add_option(name, *value, description)->type_name(type)->take_all()->allow_extra_args(false);
 }
 
+void AddWords(CLI::App& app, const std::string& name, std::vector<std::string>* value,
+              const std::string& description) {
+  app.add_option(name, *value, description)->type_name("")->take_all();
+}
+
 void AddFlag(CLI::App& app, const std::string& name, bool* value, const std::string& description) {
   app.add_flag(name, *value, description);
 }

@@ -31,6 +31,7 @@ Command AddTokenize(CLI::App& app);
 Command AddRender(CLI::App& app);
 Command AddParse(CLI::App& app);
 Command AddLogits(CLI::App& app);
+Command AddEmbed(CLI::App& app);
 Command AddBench(CLI::App& app);
 Command AddSynth(CLI::App& app);
 Command AddPull(CLI::App& app);
@@ -63,6 +64,9 @@ void AddText(CLI::App& app, const std::string& name, std::string* value, const s
 // May be repeated; each takes one value.
 void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* value,
               const std::string& type, const std::string& description);
+// All words that are left, behind the other positional arguments.
+void AddWords(CLI::App& app, const std::string& name, std::vector<std::string>* value,
+              const std::string& description);
 void AddFlag(CLI::App& app, const std::string& name, bool* value, const std::string& description);
 void AddParsed(CLI::App& app, const std::string& name,
                const std::function<void(const std::string&)>& parse, const std::string& type,

@@ -176,7 +176,9 @@ View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTa
     Undo(parts);
     throw;
   }
-  for (const StepPart& part : parts) kv_.Publish(part.sequence, tokens_[part.sequence]);
+  for (const StepPart& part : parts) {
+    if (part.publish) kv_.Publish(part.sequence, tokens_[part.sequence]);
+  }
   return hidden;
 }
 

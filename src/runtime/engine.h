@@ -35,6 +35,7 @@ struct StepPart {
   int sequence = 0;
   std::int64_t count = 0;
   Wanted wanted = Wanted::kLast;
+  bool publish = true;  // complete pages are offered to other sequences
 };
 
 class Engine {
@@ -45,7 +46,8 @@ class Engine {
   Engine(const ModelConfig& config, const KvPlan& plan, std::unique_ptr<Context> context,
          std::unique_ptr<StepModel> model);
 
-  bool HasFreeSequence() const { return kv_.HasFreeSequence(); }
+  bool HasFreeSequence() const { return kv_.FreeSequences() > 0; }
+  std::int64_t FreeSequences() const { return kv_.FreeSequences(); }
   int AddSequence();
   void RemoveSequence(int sequence);
 

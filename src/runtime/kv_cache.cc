@@ -100,8 +100,8 @@ KvCache::KvCache(const ModelConfig& config, const KvPlan& plan)
   }
 }
 
-bool KvCache::HasFreeSequence() const {
-  return std::ranges::any_of(sequences_, [](const Sequence& state) { return !state.taken; });
+std::int64_t KvCache::FreeSequences() const {
+  return std::ranges::count_if(sequences_, [](const Sequence& state) { return !state.taken; });
 }
 
 int KvCache::AddSequence() {

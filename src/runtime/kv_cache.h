@@ -66,7 +66,7 @@ class KvCache {
  public:
   KvCache(const ModelConfig& config, const KvPlan& plan);
 
-  bool HasFreeSequence() const;
+  std::int64_t FreeSequences() const;
   // A free sequence number, or Error(kResource) where all are taken.
   int AddSequence();
   void RemoveSequence(int sequence);

@@ -15,6 +15,9 @@ struct Scheduler::Active {
   // Of its request or of all.
   bool is_cancelled() const { return cancelled || (request.cancelled && *request.cancelled); }
 
+  bool wants_hidden() const { return request.hidden != Wanted::kNone; }
+  std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
+
   Sampler sampler;  // before the request: where it throws, nothing was moved
   Request request;
   RequestReport report;
@@ -23,7 +26,8 @@ struct Scheduler::Active {
   bool cancelled = false;
   bool ended = false;
   bool prompt_done = false;
-  std::int64_t last_step = 0;  // that it had a row in
+  std::int64_t hidden_end = 0;  // rows before this one were given to on_hidden
+  std::int64_t last_step = 0;   // that it had a row in
 };
 
 Scheduler::Scheduler(Engine& engine, const SchedulerOptions& options)
@@ -42,10 +46,12 @@ void Scheduler::Submit(Request&& request) {
     throw Error(ErrorKind::kInvalidArgument, "the prompt is empty; at least <bos> is needed");
   }
   engine_.CheckTokens(request.prompt);
-  if (prompt >= context) {
+  const bool answer = request.hidden == Wanted::kNone;
+  if (prompt + (answer ? 1 : 0) > context) {
     throw Error(ErrorKind::kResource, "the prompt has " + std::to_string(prompt) +
                                           " tokens; the context of " + std::to_string(context) +
-                                          " must hold them and at least one token of the answer");
+                                          " must hold them" +
+                                          (answer ? " and at least one token of the answer" : ""));
   }
   if (request.sequence >= 0) {
     const auto same = [&](const auto& other) {
@@ -87,7 +93,7 @@ void Scheduler::End(Active& active, RequestEnd end, std::exception_ptr error) {
     engine_.RemoveSequence(active.sequence);
   }
   active.sequence = -1;
-  ++statistics_.finished;
+  ++(active.wants_hidden() ? statistics_.texts : statistics_.finished);
   if (active.request.on_end) active.request.on_end(active.report);
 }
 
@@ -105,6 +111,22 @@ bool Scheduler::DropEnded(List& list) {
   return std::erase_if(list, [](const auto& active) { return active->ended; }) > 0;
 }
 
+// Texts leave a sequence to the answers that come meanwhile. Their lengths are known, so none
+// begins that would take the pages which another, half read, still needs.
+bool Scheduler::HasRoomForText(const Active& next) const {
+  const auto pages_of = [](std::int64_t tokens) {
+    return (tokens + kPageTokens - 1) / kPageTokens;
+  };
+  std::int64_t texts = 0;
+  std::int64_t pages = pages_of(next.prompt_tokens());
+  for (const auto& active : running_) {
+    if (!active->wants_hidden()) continue;
+    ++texts;
+    pages += pages_of(active->prompt_tokens()) - pages_of(engine_.computed(active->sequence));
+  }
+  return texts == 0 || (engine_.FreeSequences() > 1 && engine_.kv().available_pages() >= pages);
+}
+
 void Scheduler::Admit() {
   // Who gave pages back goes first, the oldest before the others, one a step: the pages that it
   // takes show whether there is room for the next.
@@ -116,12 +138,18 @@ void Scheduler::Admit() {
     const std::int64_t pages = tokens / kPageTokens + 1;
     if (alone || engine_.kv().available_pages() >= pages) {
       active.paused = false;
-      engine_.AdoptPrefix(active.sequence);
+      if (!active.wants_hidden()) engine_.AdoptPrefix(active.sequence);
     }
     return;  // nobody new while somebody waits for room
   }
-  while (!waiting_.empty()) {
-    Active& next = *waiting_.front();
+  bool texts_wait = false;
+  for (auto at = waiting_.begin(); at != waiting_.end();) {
+    Active& next = **at;
+    if (next.wants_hidden() && (texts_wait || !HasRoomForText(next))) {
+      texts_wait = true;  // in order of arrival among themselves; answers go on
+      ++at;
+      continue;
+    }
     if (next.request.sequence < 0 && !engine_.HasFreeSequence()) {
       const bool one_will_be_free =
           std::ranges::any_of(running_, [](const auto& a) { return a->request.sequence < 0; });
@@ -131,14 +159,13 @@ void Scheduler::Admit() {
               Error(ErrorKind::kResource,
                     "sessions hold all " + std::to_string(engine_.kv().plan().sequences) +
                         " sequences of this model; end one, or load it with more sequences")));
-      waiting_.pop_front();
+      at = waiting_.erase(at);
       continue;
     }
-    const std::int64_t pages =
-        static_cast<std::int64_t>(next.request.prompt.size()) / kPageTokens + 1;
+    const std::int64_t pages = next.prompt_tokens() / kPageTokens + 1;
     if (!running_.empty() && engine_.kv().available_pages() < pages) return;
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
+    running_.push_back(std::move(*at));
+    at = waiting_.erase(at);
     try {
       Start(next);
     } catch (...) {
@@ -161,6 +188,7 @@ void Scheduler::Start(Active& active) {
   engine_.Rewind(active.sequence, common);
   engine_.Append(active.sequence,
                  std::span(request.prompt).subspan(static_cast<std::size_t>(common)));
+  if (active.wants_hidden()) return;
   const std::int64_t own = engine_.computed(active.sequence);
   active.report.cached_tokens = engine_.AdoptPrefix(active.sequence);
   statistics_.prompt_tokens += static_cast<std::int64_t>(request.prompt.size());
@@ -179,7 +207,8 @@ void Scheduler::PlanRows() {
   std::vector<Active*> decoding, reading;
   for (const auto& active : running_) {
     if (active->paused) continue;
-    (RowsLeft(*active) > 1 ? reading : decoding).push_back(active.get());
+    const bool decodes = RowsLeft(*active) == 1 && !active->wants_hidden();
+    (decodes ? decoding : reading).push_back(active.get());
   }
   // Where a step has less rows than there are requests, those that waited longest have them.
   std::int64_t budget = engine_.kv().plan().chunk;
@@ -195,17 +224,25 @@ void Scheduler::PlanRows() {
   }
   // An even share each, the shortest first: what it does not need goes to the longer ones.
   std::ranges::stable_sort(reading, {}, [&](const Active* active) { return RowsLeft(*active); });
+  std::vector<std::pair<Active*, std::int64_t>> shares;
   for (std::size_t index = 0; index < reading.size(); ++index) {
     const auto others = static_cast<std::int64_t>(reading.size() - index);
     const std::int64_t count = std::min(RowsLeft(*reading[index]), budget / others);
-    AddPart(*reading[index], count);
+    shares.emplace_back(reading[index], count);
     budget -= count;
   }
+  // Rows that become logits stand together, those of which only the hidden state is wanted last.
+  std::ranges::stable_partition(shares,
+                                [](const auto& share) { return !share.first->wants_hidden(); });
+  for (const auto& [active, count] : shares) AddPart(*active, count);
 }
 
 void Scheduler::AddPart(Active& active, std::int64_t rows) {
   const bool last = rows == RowsLeft(active);
-  parts_.push_back({active.sequence, rows, last ? Wanted::kLast : Wanted::kNone});
+  StepPart part = {active.sequence, rows, last ? Wanted::kLast : Wanted::kNone};
+  if (active.request.hidden == Wanted::kAll) part.wanted = Wanted::kAll;
+  part.publish = !active.wants_hidden();
+  parts_.push_back(part);
   owners_.push_back(&active);
 }
 
@@ -248,6 +285,20 @@ void Scheduler::Deliver(Active& active, std::span<const float> logits) {
   }
 }
 
+void Scheduler::DeliverHidden(Active& active, View<const float, 2> rows) {
+  const std::int64_t end = engine_.computed(active.sequence);
+  const std::int64_t begin = end - rows.extent(0);
+  // Whoever gave pages back computes rows again that were delivered before.
+  const std::int64_t known = std::clamp<std::int64_t>(active.hidden_end - begin, 0, rows.extent(0));
+  if (known < rows.extent(0)) {
+    active.request.on_hidden(
+        begin + known,
+        View<const float, 2>(rows.row(known), {rows.extent(0) - known, rows.extent(1)}));
+    active.hidden_end = end;
+  }
+  if (RowsLeft(active) == 0) End(active, RequestEnd::kEnough);
+}
+
 // Of the step that is being computed: a share of its rows for every layer that is done.
 void Scheduler::ReportProgress(std::int64_t layers_done, std::int64_t layers) const {
   for (std::size_t index = 0; index < parts_.size(); ++index) {
@@ -280,8 +331,26 @@ void Scheduler::Compute() {
     statistics_.rows += parts_[index].count;
     active.report.computed_tokens += parts_[index].count;
     active.last_step = statistics_.steps;
+    if (active.wants_hidden()) continue;
     if (parts_[index].wanted == Wanted::kLast) asked.push_back(&active);
   }
+  DeliverTokens(asked, hidden);
+  auto row = static_cast<std::int64_t>(asked.size());
+  for (std::size_t index = 0; index < parts_.size(); ++index) {
+    Active& active = *owners_[index];
+    if (!active.wants_hidden() || parts_[index].wanted == Wanted::kNone) continue;
+    const std::int64_t rows = parts_[index].wanted == Wanted::kAll ? parts_[index].count : 1;
+    try {
+      DeliverHidden(active, View<const float, 2>(hidden.row(row), {rows, hidden.extent(1)}));
+    } catch (...) {
+      End(active, RequestEnd::kFailed, std::current_exception());
+    }
+    row += rows;
+  }
+}
+
+// `hidden`: first the rows of those that asked for a token, in their order.
+void Scheduler::DeliverTokens(std::span<Active* const> asked, View<const float, 2> hidden) {
   for (std::size_t begin = 0; begin < asked.size(); begin += Engine::kHeadRows) {
     const std::size_t rows = std::min<std::size_t>(Engine::kHeadRows, asked.size() - begin);
     const View<const float, 2> logits =

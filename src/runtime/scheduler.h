@@ -6,6 +6,9 @@
 // the youngest request gives its pages back and is computed again later: an answer is never wrong
 // or lost for want of memory.
 //
+// A request may also ask for hidden states of its text instead of an answer. Its rows stand in the
+// same steps, as those of a prompt do.
+//
 // Rows are equal bit for bit whatever the batch, so a request's tokens do not depend on its
 // company.
 //
@@ -51,6 +54,12 @@ struct Request {
   std::shared_ptr<const std::atomic<bool>> cancelled;
   // Every token in order, with the logits that it was drawn from [vocab]. False: enough.
   std::function<bool(std::int32_t token, std::span<const float> logits)> on_token;
+  // Not kNone: nothing is generated. on_hidden gets the hidden states (after the final norm) of all
+  // of the prompt's rows or of the last, each once and in order [rows, hidden], and the request
+  // ends with the last one. It neither takes nor leaves shared prefixes: of rows that were computed
+  // before, no hidden states are kept.
+  Wanted hidden = Wanted::kNone;
+  std::function<void(std::int64_t position, View<const float, 2> hidden)> on_hidden;
   // How many of the prompt's rows that must be computed are, several times a step.
   std::function<void(std::int64_t done, std::int64_t total)> on_progress;
   // Exactly once, last; not called from Submit.
@@ -65,7 +74,8 @@ struct SchedulerOptions {
 };
 
 struct SchedulerStatistics {
-  std::int64_t steps = 0, rows = 0, finished = 0, preemptions = 0;
+  std::int64_t steps = 0, rows = 0, preemptions = 0;
+  std::int64_t finished = 0, texts = 0;  // ended: answers, and requests for hidden states
   std::int64_t prompt_tokens = 0, shared_tokens = 0;  // of them, taken from prefixes
 };
 
@@ -96,6 +106,7 @@ class Scheduler {
   using List = std::deque<std::unique_ptr<Active>>;
 
   bool DropEnded(List& list);
+  bool HasRoomForText(const Active& next) const;
   void Admit();
   void Start(Active& active);
   void PlanRows();
@@ -104,8 +115,11 @@ class Scheduler {
   bool MakeRoom();
   void Compute();
   void ReportProgress(std::int64_t layers_done, std::int64_t layers) const;
+  void DeliverTokens(std::span<Active* const> asked, View<const float, 2> hidden);
   // The request has its next token; ends it where that was the last.
   void Deliver(Active& active, std::span<const float> logits);
+  // Rows of a request for hidden states; ends it where these were the last.
+  void DeliverHidden(Active& active, View<const float, 2> rows);
   void End(Active& active, RequestEnd end, std::exception_ptr error = nullptr);
   std::int64_t RowsLeft(const Active& active) const;
 

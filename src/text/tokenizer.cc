@@ -78,6 +78,8 @@ Tokenizer Tokenizer::Parse(std::string_view json, const std::string& place) {
   }
   TokenizerFile file = ParseTokenizerFile(json, place);
   Tokenizer result;
+  result.front_ = std::move(file.front);
+  result.back_ = std::move(file.back);
   result.vocabulary_ = std::move(file.vocabulary);
   const Vocabulary& vocabulary = result.vocabulary_;
   if (const auto twice = result.bpe_.Build(vocabulary, file.merges, file.byte_tokens, file.bpe)) {

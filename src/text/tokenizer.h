@@ -4,8 +4,9 @@
 //
 // Known: byte-fallback BPE with or without the normalizer " " -> "▁", the pre-tokenizer Split on "
 // " or none, and the decoder of that family. Everything else in a file that would change ids or
-// text is refused by the name of its field. Three fields are read past on purpose, because Encode
-// adds and cuts nothing: post_processor (base models add <bos> there), truncation and padding.
+// text is refused by the name of its field. Two fields are read past on purpose, because nothing is
+// cut or filled up: truncation and padding. Encode adds nothing either: what post_processor puts
+// around a text (base models: <bos>) is front() and back().
 //
 // Bytes that are not UTF-8 count as U+FFFD, one for each maximal subpart of a sequence, as Python's
 // bytes.decode("utf-8", errors="replace") does. Control tokens are looked for in the bytes as
@@ -49,6 +50,10 @@ class Tokenizer {
   // the text were one.
   std::vector<TokenId> Encode(std::span<const PromptSegment> segments) const;
 
+  // What the file's post_processor puts before and behind a text.
+  std::span<const TokenId> front() const { return front_; }
+  std::span<const TokenId> back() const { return back_; }
+
   // Control tokens are kept as text. A run of byte tokens that is not UTF-8 as a whole gives one
   // U+FFFD for each of its bytes.
   std::string Decode(std::span<const TokenId> ids) const;
@@ -72,6 +77,7 @@ class Tokenizer {
   Tokenizer() = default;
   void CheckId(TokenId id) const;
 
+  std::vector<TokenId> front_, back_;
   Vocabulary vocabulary_;
   ControlTokens controls_;
   Bpe bpe_;

@@ -17,6 +17,7 @@ constexpr std::string_view kUnderline = "\xe2\x96\x81";  // "▁"
 // published ones have 203 bytes together.
 constexpr std::size_t kMaxAddedTokenBytes = 4096;
 constexpr std::size_t kMaxAddedBytes = std::size_t{1} << 20;
+constexpr std::size_t kMostTokensAround = 64;
 
 std::string Quoted(std::string_view text) { return JsonExcerpt(Json(std::string(text))); }
 
@@ -67,7 +68,9 @@ class Parser {
   void CheckModel(const Json& settings) const;
   void CheckNormalizer(const Json& value);
   void CheckPreTokenizer(const Json& value);
-  void CheckPostProcessor(const Json& value) const;
+  void ReadPostProcessor(const Json& value);
+  void AddSpecialToken(const Json& post_processor, const std::string& name,
+                       std::vector<TokenId>* ids) const;
   void CheckDecoder(const Json& value);
   void FindByteTokens();
   // No merge may have a token that is marked in `forbidden` [vocab] as a side or as its result.
@@ -150,10 +153,10 @@ TokenizerFile Parser::Run() {
   if (!model) Corrupt("has no \"model\"; is this a tokenizer.json?");
   CheckNormalizer(normalizer);
   CheckPreTokenizer(pre_tokenizer);
-  CheckPostProcessor(post_processor);
   CheckDecoder(decoder);
   FindByteTokens();
   ReadAddedTokens(added_tokens);
+  ReadPostProcessor(post_processor);
   return std::move(file_);
 }
 
@@ -321,10 +324,62 @@ void Parser::CheckPreTokenizer(const Json& value) {
   file_.bpe.cut_after_space = !file_.bpe.space_is_underline;
 }
 
-void Parser::CheckPostProcessor(const Json& value) const {
+// {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<bos>", …}},
+//  {"Sequence": {"id": "A", …}}], "special_tokens": {"<bos>": {"ids": [2], …}}}
+void Parser::ReadPostProcessor(const Json& value) {
   if (value.is_null()) return;
-  RequireObject(value, "post_processor");
-  Require(value, "post_processor", "type", {"TemplateProcessing"});
+  const std::string path = "post_processor";
+  RequireObject(value, path);
+  Require(value, path, "type", {"TemplateProcessing"});
+  const auto single = value.find("single");
+  if (single == value.end() || !single->is_array()) {
+    Corrupt(path + ".single is " + (single == value.end() ? "missing" : JsonTypeName(*single)) +
+            "; expected an array of what a text becomes");
+  }
+  bool behind_text = false;
+  for (std::size_t i = 0; i < single->size(); ++i) {
+    const Json& piece = (*single)[i];
+    const std::string at = path + ".single[" + std::to_string(i) + "]";
+    RequireObject(piece, at);
+    if (const auto token = piece.find("SpecialToken"); token != piece.end()) {
+      RequireObject(*token, at + ".SpecialToken");
+      const std::string name = String(*token, at + ".SpecialToken", "id");
+      AddSpecialToken(value, name, behind_text ? &file_.back : &file_.front);
+      continue;
+    }
+    const auto sequence = piece.find("Sequence");
+    if (sequence == piece.end() || !sequence->is_object() || behind_text ||
+        !sequence->contains("id") || !IsString((*sequence)["id"], "A")) {
+      Unsupported(at, JsonExcerpt(piece), "special tokens and, once, the sequence \"A\"");
+    }
+    behind_text = true;
+  }
+  if (!behind_text) Corrupt(path + ".single has no Sequence: a text would be dropped");
+}
+
+// Appends the ids that post_processor gives a special token.
+void Parser::AddSpecialToken(const Json& post_processor, const std::string& name,
+                             std::vector<TokenId>* ids) const {
+  const std::string path = "post_processor.special_tokens";
+  const auto all = post_processor.find("special_tokens");
+  const bool known = all != post_processor.end() && all->is_object() && all->contains(name) &&
+                     (*all)[name].is_object() && (*all)[name].contains("ids") &&
+                     (*all)[name]["ids"].is_array();
+  if (!known)
+    Corrupt(path + " has no ids of " + Quoted(name) + ", which post_processor.single has");
+  for (const Json& id : (*all)[name]["ids"]) {
+    if (!id.is_number_unsigned() ||
+        id.get<std::uint64_t>() >= static_cast<std::uint64_t>(file_.vocabulary.size())) {
+      Corrupt(path + ": an id of " + Quoted(name) + " is " + JsonExcerpt(id) +
+              "; ids are whole numbers from 0 to " + std::to_string(file_.vocabulary.size() - 1));
+    }
+    ids->push_back(id.get<TokenId>());
+    // Pieces times ids: a small file could ask for any amount of memory.
+    if (ids->size() > kMostTokensAround) {
+      Corrupt("post_processor puts more than " + std::to_string(kMostTokensAround) +
+              " tokens before or behind a text");
+    }
+  }
 }
 
 void Parser::CheckDecoder(const Json& value) {

@@ -17,7 +17,8 @@ struct TokenizerFile {
   std::vector<MergeRule> merges;                              // by rank
   Bpe::ByteTokens byte_tokens{};
   Bpe::Options bpe;
-  bool underline_is_space = false;  // the decoder writes "▁" as " "
+  bool underline_is_space = false;   // the decoder writes "▁" as " "
+  std::vector<TokenId> front, back;  // what post_processor puts around a text
 };
 
 // Throws Error: kCorrupt for text that is not JSON or contradicts itself, kUnsupported for a kind

@@ -43,6 +43,15 @@ bool StartsWith(const Ids& ids, const Ids& beginning) {
          std::equal(beginning.begin(), beginning.end(), ids.begin());
 }
 
+TEST(PlainTokens, AreTheTextAsDataAndBosWhereAsked) {
+  const Ids ids = Text().PlainTokens("Hi <bos>");
+  EXPECT_EQ(Text().Decode(ids), "Hi <bos>");
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), 2), 0) << "a typed control token is characters";
+  EXPECT_EQ(Text().PlainTokens("Hi <bos>", false), ids);
+  EXPECT_EQ(Text().PlainTokens("Hi <bos>", true), Ids{2} + ids);
+  EXPECT_EQ(Text().PlainTokens("Hi <bos>", true), Text().RawPrompt("Hi <bos>").tokens);
+}
+
 TEST(RenderTokens, KeepsTheIdsThatTheModelWrote) {
   const Ids prompt = Text().RenderTokens(Request(kHi), "test").tokens;
   const Ids known = prompt + LetterByLetter("Hello there") + Text().Encode("<turn|>");

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "cli/npy.h"
 #include "cli/program.h"
 
 namespace culet {
@@ -150,22 +150,6 @@ TEST(Info, AnOverrideChangesTheModel) {
   const TemporaryFolder folder;
   const json info = RunJson(folder, "culet info pebble --json --override sliding_window=16");
   EXPECT_EQ(info["window"], 16);
-}
-
-// Header and values of a .npy file of version 1.0.
-std::vector<float> ReadNpy(const std::string& file, const std::string& shape) {
-  EXPECT_EQ(file.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
-  const std::size_t length =
-      static_cast<unsigned char>(file[8]) + 256u * static_cast<unsigned char>(file[9]);
-  EXPECT_EQ((10 + length) % 64, 0u);
-  const std::string header = file.substr(10, length);
-  EXPECT_NE(header.find("'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + "), }"),
-            std::string::npos)
-      << header;
-  EXPECT_EQ(header.back(), '\n');
-  std::vector<float> values((file.size() - 10 - length) / sizeof(float));
-  std::memcpy(values.data(), file.data() + 10 + length, values.size() * sizeof(float));
-  return values;
 }
 
 TEST(Logits, AreAllRowsWhateverTheChunk) {

@@ -71,6 +71,57 @@ class Bench {
 
   void Cancel(Id id) { answer(id).cancelled = true; }
 
+  // A request for hidden states.
+  struct Text {
+    Tokens tokens;
+    Wanted wanted = Wanted::kAll;
+    std::vector<std::int32_t> hidden;  // of rows in order
+    std::int64_t begin = -1;           // position of the first
+    int ends = 0;
+    RequestReport report;
+    std::atomic<bool> cancelled = false;
+  };
+
+  Id SubmitText(Tokens tokens, Wanted wanted = Wanted::kAll) {
+    const auto text = std::make_shared<Text>();
+    text->tokens = tokens;
+    text->wanted = wanted;
+    Request request;
+    request.prompt = std::move(tokens);
+    request.hidden = wanted;
+    request.on_hidden = [text](std::int64_t position, View<const float, 2> hidden) {
+      if (text->begin < 0) text->begin = position;
+      EXPECT_EQ(position, text->begin + static_cast<std::int64_t>(text->hidden.size()));
+      for (std::int64_t row = 0; row < hidden.extent(0); ++row) {
+        text->hidden.push_back(static_cast<std::int32_t>(*hidden.row(row)));
+      }
+    };
+    request.on_end = [text](const RequestReport& report) {
+      ++text->ends;
+      text->report = report;
+    };
+    request.cancelled = std::shared_ptr<const std::atomic<bool>>(text, &text->cancelled);
+    scheduler_.Submit(std::move(request));
+    const Id id = static_cast<Id>(texts_.size()) + 1;
+    texts_[id] = text;
+    return id;
+  }
+
+  // Every row, or the last, once and right: what was delivered of a cancelled one too.
+  static void Check(const Text& text) {
+    EXPECT_EQ(text.ends, 1);
+    EXPECT_FALSE(text.report.error);
+    if (text.report.end == RequestEnd::kEnough) {
+      EXPECT_EQ(text.hidden.size(), text.wanted == Wanted::kAll ? text.tokens.size() : 1);
+      EXPECT_EQ(text.begin + static_cast<std::int64_t>(text.hidden.size()),
+                static_cast<std::int64_t>(text.tokens.size()));
+    }
+    for (std::size_t row = 0; row < text.hidden.size(); ++row) {
+      const std::size_t position = static_cast<std::size_t>(text.begin) + row;
+      ASSERT_EQ(text.hidden[row], FakeNext(std::span(text.tokens).first(position + 1)));
+    }
+  }
+
   void RunAll() {
     for (int steps = 0; scheduler_.Step(); ++steps) ASSERT_LT(steps, 200000) << "never ends";
   }
@@ -97,6 +148,7 @@ class Bench {
   }
   void CheckAll() const {
     for (const auto& [id, answer] : answers_) Check(*answer);
+    for (const auto& [id, text] : texts_) Check(*text);
   }
   // Nothing is held but by the cache of prefixes, and that gives everything back.
   void CheckNothingLeaks() {
@@ -109,6 +161,8 @@ class Bench {
   Scheduler& scheduler() { return scheduler_; }
   Answer& answer(Id id) { return *answers_.at(id); }
   const std::map<Id, std::shared_ptr<Answer>>& answers() const { return answers_; }
+  Text& text(Id id) { return *texts_.at(id); }
+  const std::map<Id, std::shared_ptr<Text>>& texts() const { return texts_; }
 
  private:
   Engine MakeEngine(const Settings& setup) {
@@ -129,6 +183,7 @@ class Bench {
   Engine engine_;
   Scheduler scheduler_;
   std::map<Id, std::shared_ptr<Answer>> answers_;
+  std::map<Id, std::shared_ptr<Text>> texts_;
 };
 
 Tokens RandomPrompt(std::mt19937& random, std::int64_t most) {
@@ -165,7 +220,7 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
     Id turn = 0;
     std::int64_t cancelled = 0;
     for (int event = 0; event < 150; ++event) {
-      switch (random() % 8) {
+      switch (random() % 10) {
         case 0:
         case 1:
         case 2: {
@@ -180,6 +235,19 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
             auto at = bench.answers().begin();
             std::advance(at, random() % bench.answers().size());
             bench.Cancel(at->first);
+          }
+          break;
+        case 8: {  // a text to be read, which may begin like the prompts
+          Tokens text = stems[random() % stems.size()];
+          text.resize(1 + random() % text.size());
+          bench.SubmitText(std::move(text), random() % 2 == 0 ? Wanted::kAll : Wanted::kLast);
+          break;
+        }
+        case 9:
+          if (!bench.texts().empty()) {
+            auto at = bench.texts().begin();
+            std::advance(at, random() % bench.texts().size());
+            at->second->cancelled = true;
           }
           break;
         case 4: {  // the session's next turn, sometimes from further back
@@ -205,6 +273,7 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
       cancelled += answer->report.end == RequestEnd::kCancelled;
       EXPECT_EQ(Bench::FailureOf(*answer), "");
     }
+    for (const auto& [id, text] : bench.texts()) Bench::Check(*text);
     EXPECT_LE(bench.model().most_rows, setup.chunk);
     bench.engine().RemoveSequence(session);
     bench.CheckNothingLeaks();
@@ -287,6 +356,98 @@ TEST(Scheduler, AShortPromptDoesNotWaitForALongOne) {
   bench.RunAll();
   EXPECT_LT(bench.answer(quick).first_step, bench.answer(reader).first_step);
   EXPECT_EQ(bench.answer(quick).first_step, 1);
+}
+
+TEST(Scheduler, GivesTheHiddenStatesOfEveryRowOrOfTheLast) {
+  std::mt19937 random(3);
+  Bench bench(Settings{});
+  for (int i = 0; i < 40; ++i) {
+    bench.SubmitText(RandomPrompt(random, 512), i % 3 == 0 ? Wanted::kLast : Wanted::kAll);
+    bench.Submit(RandomPrompt(random, 100), 1 + random() % 30);
+  }
+  bench.RunAll();
+  bench.CheckAll();
+  EXPECT_EQ(bench.scheduler().statistics().texts, 40);
+  EXPECT_EQ(bench.scheduler().statistics().finished, 40);
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, ATextThatGaveItsPagesBackGivesEachRowOnce) {
+  std::mt19937 random(4);
+  Settings setup;
+  setup.pool_tokens = 512;
+  setup.scheduler.prompt_rows_beside_decoding = 1;
+  Bench bench(setup);
+  // When the talkers need a third page each, the text holds four of the nine that there are.
+  Tokens tokens(300);
+  for (std::int32_t& token : tokens) token = static_cast<std::int32_t>(random() % kFakeVocab);
+  for (int i = 0; i < 2; ++i) bench.Submit(Tokens(10, i), 190);
+  const Id text = bench.SubmitText(tokens);
+  bench.RunAll();
+  bench.CheckAll();
+  EXPECT_GT(bench.text(text).report.preemptions, 0) << "else this tests nothing";
+  EXPECT_GT(bench.text(text).report.computed_tokens, 300);
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, ManyTextsHoldUpNeitherATokenNorAnAnswerThatComes) {
+  Settings setup;
+  setup.chunk = 64;
+  setup.scheduler.prompt_rows_beside_decoding = 16;
+  Bench bench(setup);
+  const Id talker = bench.Submit(Tokens(5, 1), 60);
+  for (int i = 0; i < 3; ++i) bench.scheduler().Step();
+  for (int i = 0; i < 100; ++i) bench.SubmitText(Tokens(300, i % kFakeVocab));
+  for (int i = 0; i < 3; ++i) bench.scheduler().Step();
+  const std::int64_t now = bench.model().steps;
+  const Id late = bench.Submit(Tokens(2, 2), 3);
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(talker).last_gap, 1) << "a token came later than the next step";
+  EXPECT_LE(bench.answer(late).first_step, now + 2) << "an answer waited for texts to end";
+  bench.CheckAll();
+  bench.CheckNothingLeaks();
+}
+
+TEST(Scheduler, TextsDoNotTakeEachOthersPages) {
+  std::mt19937 random(6);
+  Settings setup;
+  setup.pool_tokens = 512;
+  Bench bench(setup);
+  for (int i = 0; i < 60; ++i) bench.SubmitText(RandomPrompt(random, i % 4 == 0 ? 500 : 60));
+  bench.RunAll();
+  bench.CheckAll();
+  EXPECT_EQ(bench.scheduler().statistics().preemptions, 0);
+  std::int64_t rows = 0;
+  for (const auto& [id, text] : bench.texts()) {
+    rows += static_cast<std::int64_t>(text->tokens.size());
+  }
+  EXPECT_EQ(bench.scheduler().statistics().rows, rows) << "rows were computed twice";
+}
+
+TEST(Scheduler, ATextWithOneSequenceIsReadAndOneThatFillsTheContextToo) {
+  Settings setup;
+  setup.sequences = 1;
+  Bench bench(setup);
+  bench.SubmitText(Tokens(512, 1));
+  bench.SubmitText({2}, Wanted::kLast);
+  bench.Submit({3}, 4);
+  EXPECT_THROW(bench.SubmitText(Tokens(513, 1)), Error);
+  bench.RunAll();
+  bench.CheckAll();
+}
+
+TEST(Scheduler, ATextNeitherTakesNorLeavesAPrefix) {
+  Bench bench(Settings{});
+  const Tokens tokens(256, 7);
+  bench.SubmitText(tokens);
+  bench.RunAll();
+  const Id id = bench.Submit(tokens, 2);
+  bench.RunAll();
+  EXPECT_EQ(bench.answer(id).report.cached_tokens, 0);
+  const Id text = bench.SubmitText(tokens);
+  bench.RunAll();
+  EXPECT_EQ(bench.text(text).report.computed_tokens, 256);
+  bench.CheckAll();
 }
 
 TEST(Scheduler, AdmitsInOrderOfArrival) {

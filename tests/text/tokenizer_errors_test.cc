@@ -107,6 +107,41 @@ TEST(TokenizerErrors, EveryFieldThatIsNotUnderstoodIsRefusedByItsName) {
        },
        kUnsupported,
        {"post_processor.type is \"BertProcessing\""}},
+      {"post_processor without single",
+       [](Json& j) { j["post_processor"].erase("single"); },
+       kCorrupt,
+       {"post_processor.single is missing", "array"}},
+      {"post_processor that drops the text",
+       [](Json& j) { j["post_processor"]["single"] = Json::array(); },
+       kCorrupt,
+       {"post_processor.single has no Sequence"}},
+      {"post_processor with the text twice",
+       [](Json& j) {
+         Json& single = j["post_processor"]["single"];
+         single.push_back(single.back());
+       },
+       kUnsupported,
+       {"post_processor.single[", "the sequence \"A\""}},
+      {"post_processor with a token of no ids",
+       [](Json& j) {
+         j["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "<b>"}}}});
+       },
+       kCorrupt,
+       {"post_processor.special_tokens has no ids of \"<b>\""}},
+      {"post_processor with an id outside",
+       [](Json& j) {
+         j["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "<b>"}}}});
+         j["post_processor"]["special_tokens"]["<b>"] = {{"ids", {99999999}}};
+       },
+       kCorrupt,
+       {"post_processor.special_tokens: an id of \"<b>\" is 99999999"}},
+      {"post_processor with tokens without end",
+       [](Json& j) {
+         j["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "<b>"}}}});
+         j["post_processor"]["special_tokens"]["<b>"] = {{"ids", std::vector<int>(65, 0)}};
+       },
+       kCorrupt,
+       {"more than 64 tokens"}},
       {"no decoder", [](Json& j) { j.erase("decoder"); }, kUnsupported, {"decoder is null"}},
       {"decoder kind",
        [](Json& j) {

@@ -197,6 +197,20 @@ TEST(Tokenizer, NothingIsAdded) {
   EXPECT_THAT(tokenizer.Encode("h"), ElementsAre(tokenizer.FindToken("h").value()));
 }
 
+TEST(Tokenizer, KnowsWhatThePostProcessorPutsAroundAText) {
+  const Tokenizer base = SmallTokenizer("bare");
+  EXPECT_THAT(base.front(), ElementsAre(base.FindToken("<bos>").value()));
+  EXPECT_TRUE(base.back().empty());
+  const Tokenizer tuned = SmallTokenizer("no_underline");
+  EXPECT_TRUE(tuned.front().empty());
+  Json file = Json::parse(SmallTokenizerText("bare"));
+  file["post_processor"]["single"].push_back({{"SpecialToken", {{"id", "<bos>"}, {"type_id", 0}}}});
+  file["post_processor"]["special_tokens"]["<bos>"]["ids"] = {1, 0};
+  const Tokenizer both = Tokenizer::Parse(file.dump(), "test");
+  EXPECT_THAT(both.front(), ElementsAre(1, 0));
+  EXPECT_THAT(both.back(), ElementsAre(1, 0));
+}
+
 TEST(Tokenizer, DataNeverBecomesAControlToken) {
   for (const std::string& name : kNames) {
     const Tokenizer tokenizer = SmallTokenizer(name);

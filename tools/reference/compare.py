@@ -9,11 +9,13 @@ Steps, in order:
   cases     culet on every case against logits just computed by transformers
   fuzz      random configurations: transformers, the NumPy reading and culet
   long      prompts of 700 tokens in several chunk sizes
+  embed     culet embed on pebble in f32 against transformers' tokenizer and pooled hidden states
   text      larger comparisons of tokenizer and templates, where their scripts exist
 Without --culet the steps that need it compare transformers with the NumPy reading alone.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -21,14 +23,18 @@ import sys
 import time
 
 import numpy as np
+import torch
+import transformers
 
 import cases
 import checkpoint
 import compare_goldens
 import fuzz
+import golden_file
 import make_goldens
 import mistakes
 import numpy_gemma4
+import plain_file
 import reference
 from case_type import e_text, moe_text, text, unified_text
 
@@ -40,6 +46,9 @@ LIMIT_READINGS = 5e-5  # transformers in float32 against the NumPy reading in fl
 # A random configuration that magnifies a disturbance of its embeddings this much is chaotic:
 # float32 itself may miss the limit there, and nothing is shown.
 ILL_CONDITIONED = 50.0
+PEBBLE = os.path.join(HERE, "..", "..", "models", "pebble")
+EMBEDDED_TEXTS = ["Hi", "What is 27 + 45?", "Tom has a cup. " * 40, "A cat sat on the mat.", "7",
+                  "Grüße aus Köln", "one\ntwo"]
 LONG_TOKENS = 700
 CHUNKS = (1, 31, 64, 333, 700)
 # Scripts that compare text at scale: each takes --culet PATH and exits non-zero on a difference.
@@ -212,6 +221,56 @@ class Comparison:
                     self.check(f"{name} {dtype} --chunk {chunk}", lambda: judge(
                         self.culet(folder, ids, "--chunk", str(chunk)), logits, rough))
 
+    def pebble_in_f32(self):
+        """A folder with the demo model's weights widened: its own are bf16, of which culet rounds the
+        operands of long sums too."""
+        folder = os.path.join(self.work, "pebble_f32")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(PEBBLE, folder)
+        weights = plain_file.read_weights(folder)
+        golden_file.save({name: torch.from_numpy(values.astype(np.float32))
+                          for name, (_, values) in weights.items()},
+                         os.path.join(folder, "model.safetensors"), {"format": "pt"})
+        path = os.path.join(folder, "config.json")
+        with open(path, encoding="utf-8") as file:
+            config = json.load(file)
+        config["dtype"] = "float32"
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        return folder
+
+    def embed(self):
+        if not self.options.culet:
+            return
+        folder = self.pebble_in_f32()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        model = reference.load_f32(folder, "f32")
+        rows = [reference.last_hidden_state(model, tokenizer(text)["input_ids"]).double().numpy()
+                for text in EMBEDDED_TEXTS]
+        pooled = {"mean": [text.mean(0) for text in rows], "last": [text[-1] for text in rows]}
+
+        def run(pooling, dimensions, normalize):
+            expected = np.stack(pooled[pooling])[:, :dimensions]
+            options = ["--pooling", pooling, "--dimensions", str(dimensions)]
+            if normalize:
+                expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
+                options.append("--normalize")
+            subprocess.run([self.options.culet, "embed", folder, *options, "--out", self.npy, "--",
+                            *EMBEDDED_TEXTS], check=True)
+            found = np.load(self.npy).astype(np.float64)
+            if found.shape != expected.shape:
+                raise Failed(f"shape {found.shape}, expected {expected.shape}")
+            error = max(numpy_gemma4.relative(a, b) for a, b in zip(found, expected))
+            if not error <= LIMIT:
+                raise Failed(f"departs by {error:.1e}, limit {LIMIT}")
+            return f"{error:.1e}"
+
+        for pooling in pooled:
+            for dimensions in (128, 32):
+                for normalize in (False, True):
+                    name = f"embed, {pooling}, {dimensions} dimensions, normalize {normalize}"
+                    self.check(name, lambda: run(pooling, dimensions, normalize))
+
     def text(self):
         if not self.options.culet:
             return
@@ -228,7 +287,7 @@ class Comparison:
                 return "equal"
             self.check(name, run)
 
-    STEPS = ("goldens", "numpy", "mistakes", "cases", "fuzz", "long", "text")
+    STEPS = ("goldens", "numpy", "mistakes", "cases", "fuzz", "long", "embed", "text")
 
     def run(self, steps):
         for step in steps:

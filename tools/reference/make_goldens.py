@@ -22,6 +22,9 @@ import rope_tables
 GREEDY_STEPS = 64
 TAIL_ROWS = 16  # of a long prompt, only so many last rows of the residual stream are kept
 LONG_PROMPT = 64
+# Cases that have embeddings too: every family, shared KV, a prompt over many windows.
+EMBEDDED = ("e2b_like", "e4b_like", "unified_12b_like", "moe_26b_like", "dense_31b_like",
+            "e_many_shared", "e_long_prompt")
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_OUT = os.path.join(HERE, "..", "..", "tests", "golden", "text")
 
@@ -64,6 +67,19 @@ def golden_of(case, folder):
     return tensors, metadata
 
 
+def embeddings_of(case, folder):
+    """Tensors of embeddings.safetensors: texts of unequal length, each alone, and what is pooled over
+    last_hidden_state."""
+    ids = prompt_of(case)
+    model = reference.load_f32(folder, case.dtype)
+    texts = [ids, ids[:1], ids[: len(ids) // 2], ids[1:]]
+    rows = [reference.last_hidden_state(model, text) for text in texts]
+    return {"input_ids": torch.cat(texts),
+            "lengths": torch.tensor([len(text) for text in texts], dtype=torch.int64),
+            "mean": torch.stack([text.mean(0) for text in rows]),
+            "last": torch.stack([text[-1] for text in rows])}
+
+
 def make_case(case, out):
     folder = os.path.join(out, case.name)
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,6 +89,9 @@ def make_case(case, out):
     for name, tensor in tensors.items():
         assert torch.isfinite(tensor.double()).all(), f"{case.name}: {name} is not finite"
     golden_file.save(tensors, os.path.join(folder, "golden.safetensors"), metadata)
+    if case.name in EMBEDDED:
+        golden_file.save(embeddings_of(case, folder),
+                         os.path.join(folder, "embeddings.safetensors"), metadata)
     return tensors
 
 

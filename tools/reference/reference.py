@@ -92,6 +92,15 @@ def run(model, ids):
 
 
 @torch.no_grad()
+def last_hidden_state(model, ids):
+    """[tokens, hidden] f32: the last residual stream after the final norm."""
+    # output_hidden_states: as in run.
+    output = model.model(input_ids=torch.as_tensor(ids)[None], use_cache=False,
+                         output_hidden_states=True)
+    return output.last_hidden_state[0].float()
+
+
+@torch.no_grad()
 def greedy(model, ids, steps):
     """Ids [steps] chosen one by one, each from a full pass, and top-1 minus top-2 logit [steps]."""
     ids = [int(token) for token in ids]
