@@ -75,6 +75,9 @@ CULET_API culet_status culet_error_status(const culet_error* error);  // of NULL
 CULET_API const char* culet_error_message(const culet_error* error);  // of NULL: ""
 CULET_API void culet_error_free(culet_error* error);
 
+// `done` of `total`, several times a second; false stops the work.
+typedef bool (*culet_progress_callback)(uint64_t done, uint64_t total, void* user);
+
 // Frees text and arrays that were handed out.
 CULET_API void culet_free(void* memory);
 
@@ -253,11 +256,13 @@ typedef struct culet_answer culet_answer;
 CULET_API culet_status culet_start(culet_model* model, const culet_prompt* prompt,
                                    const char* options, culet_answer** answer, culet_error** error);
 // Waits for the next event, `seconds` at most (negative: without end). NULL at the end, and where
-// nothing came in time: culet_answer_ended tells which.
+// nothing came in time: culet_answer_ended tells which. At the end of an answer that failed it
+// fails with what that failed with.
 CULET_API culet_status culet_answer_next(culet_answer* answer, double seconds,
                                          const culet_event** event, culet_error** error);
 CULET_API bool culet_answer_ended(const culet_answer* answer);  // and every event was taken
-// Ends it before the model's next step. Any thread, also while another waits.
+// Ends it before the model's next step. Any thread, also while another waits, but not beside
+// culet_answer_free.
 CULET_API void culet_answer_cancel(culet_answer* answer);
 // Waits for the end and hands out the whole, or fails with what the answer failed with. Once.
 CULET_API culet_status culet_answer_wait(culet_answer* answer, culet_result** result,
@@ -314,16 +319,32 @@ CULET_API culet_status culet_model_logits(culet_model* model, const int32_t* tok
                                           int64_t chunk, culet_row_callback on_row, void* user,
                                           culet_error** error);
 
+// ---- embeddings ----
+
+// Each of `count` texts as one vector, pooled over the model's last hidden states; they are
+// computed together, in company with answers, and none depends on its company. `values` [count,
+// *dimensions] is handed out, for culet_free; `tokens` [count] (or NULL) is the caller's and
+// receives how many each text has. `on_progress` (or NULL) counts tokens; where it stops the work,
+// `values` is NULL. Options:
+//   "pooling": "mean"       or "last"
+//   "dimensions": 0         the first so many; 0: all, which is the hidden size
+//   "normalize": false      to length 1
+//   "bos"                   <bos> in front or not; absent: as the tokenizer has it
+// Fails with CULET_RESOURCE, and the numbers, where a text is longer than the context.
+CULET_API culet_status culet_embed(culet_model* model, const char* const* texts, size_t count,
+                                   const char* options, culet_progress_callback on_progress,
+                                   void* user, float** values, size_t* dimensions, int64_t* tokens,
+                                   culet_error** error);
+
 // ---- the Hugging Face hub ----
 
-// Bytes of all files that are there, of `bytes`; false stops. Asked about ten times a second.
-typedef bool (*culet_pull_callback)(uint64_t done, uint64_t bytes, void* user);
 // Makes the hub's cache hold a model ("e2b", "owner/name", either with "@revision") and hands out
-// its folder, for culet_model_load. NULL where the callback stopped it: what has come is kept.
-// Options: "offline": false (only look into the cache), "connections": 0 (files at once). Cache,
-// token and proxies come from the variables that huggingface_hub reads.
+// its folder, for culet_model_load. `on_progress` (or NULL) counts the bytes of all files. NULL
+// where it stopped the pull: what has come is kept. Options: "offline": false (only look into the
+// cache), "connections": 0 (files at once). Cache, token and proxies come from the variables that
+// huggingface_hub reads.
 CULET_API culet_status culet_pull(const char* name, const char* options,
-                                  culet_pull_callback on_status, void* user, char** folder,
+                                  culet_progress_callback on_progress, void* user, char** folder,
                                   culet_error** error);
 
 #ifdef __cplusplus

@@ -88,7 +88,8 @@ class CULET_EXPORT Answer {
   // The same, waiting so long at most: empty at the end and where nothing came (see ended). 0 and
   // less: does not wait.
   std::optional<GenerateEvent> NextWithin(double seconds);
-  // for (const GenerateEvent& event : answer) …: Next until the end.
+  // for (const GenerateEvent& event : answer) …: Next until the end, where it throws what the
+  // answer failed with.
   class Iterator;
   Iterator begin();
   std::default_sentinel_t end() const { return {}; }
@@ -97,6 +98,8 @@ class CULET_EXPORT Answer {
   // Ends the answer before the model's next step, with kCancelled. Does not wait; one that has
   // ended stays as it is.
   void Cancel();
+  // Throws what an answer that has ended failed with; else does nothing.
+  void ThrowIfFailed() const;
   // Waits for the end and gives the whole, whatever events were taken. Throws what the answer
   // failed with: Error(kInvalidArgument) for token ids outside the vocabulary, Error(kResource)
   // where the queue is full or memory ran out. Once.
@@ -121,11 +124,12 @@ class Answer::Iterator {
   using value_type = GenerateEvent;
   using difference_type = std::ptrdiff_t;
 
-  explicit Iterator(Answer* answer) : answer_(answer), event_(answer->Next()) {}
+  explicit Iterator(Answer* answer) : answer_(answer) { ++*this; }
   const GenerateEvent& operator*() const { return *event_; }
   const GenerateEvent* operator->() const { return &*event_; }
   Iterator& operator++() {
     event_ = answer_->Next();
+    if (!event_) answer_->ThrowIfFailed();
     return *this;
   }
   void operator++(int) { ++*this; }

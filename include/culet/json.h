@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "culet/embed.h"
 #include "culet/export.h"
 #include "culet/generate.h"
 #include "culet/hub.h"
@@ -45,6 +46,8 @@ CULET_EXPORT LoadOptions ParseLoadOptions(std::string_view json, const std::stri
 CULET_EXPORT GenerateOptions ParseGenerateOptions(std::string_view json, const std::string& place);
 CULET_EXPORT TextProcessor::Options ParseTextOptions(std::string_view json,
                                                      const std::string& place);
+// `pooling` is "mean" or "last".
+CULET_EXPORT EmbedOptions ParseEmbedOptions(std::string_view json, const std::string& place);
 // `offline` and `connections`.
 CULET_EXPORT PullSettings ParsePullSettings(std::string_view json, const std::string& place);
 

@@ -225,10 +225,15 @@ void AnswerJob::WaitUntilEnded() {
   changed_.wait(lock, [&] { return ended_; });
 }
 
-GenerateResult AnswerJob::TakeResult() {
-  WaitUntilEnded();
+void AnswerJob::ThrowIfFailed() {
   const std::lock_guard lock(mutex_);
   if (error_) std::rethrow_exception(error_);
+}
+
+GenerateResult AnswerJob::TakeResult() {
+  WaitUntilEnded();
+  ThrowIfFailed();
+  const std::lock_guard lock(mutex_);
   return std::move(result_);
 }
 

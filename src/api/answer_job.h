@@ -48,6 +48,8 @@ class AnswerJob {
   void Cancel() { cancelled_ = true; }
   bool ended();
   void WaitUntilEnded();
+  // Throws what a request that is over failed with.
+  void ThrowIfFailed();
   // Once, after the end. Throws what the request failed with.
   GenerateResult TakeResult();
   // Called after every event and at the end, on the engine's thread; at once where there are some.

@@ -374,6 +374,22 @@ TextProcessor::Options ParseTextOptions(std::string_view json, const std::string
   RethrowAsError();
 }
 
+EmbedOptions ParseEmbedOptions(std::string_view json, const std::string& place) try {
+  EmbedOptions options;
+  ReadOptions(json, place, "embed options", [&](ConfigFields& fields) {
+    const std::string pooling = fields.OptionalString("pooling").value_or("mean");
+    if (pooling != "mean" && pooling != "last") fields.Refuse("pooling", "\"mean\" or \"last\"");
+    options.pooling = pooling == "mean" ? Pooling::kMean : Pooling::kLast;
+    options.dimensions = ReadInt(fields, "dimensions", options.dimensions);
+    options.normalize = fields.Bool("normalize", options.normalize);
+    if (fields.Find("bos") != nullptr) options.bos = fields.Bool("bos", false);
+    options.first_text = ReadInt(fields, "first_text", options.first_text);
+  });
+  return options;
+} catch (...) {
+  RethrowAsError();
+}
+
 PullSettings ParsePullSettings(std::string_view json, const std::string& place) try {
   PullSettings settings;
   ReadOptions(json, place, "pull settings", [&](ConfigFields& fields) {

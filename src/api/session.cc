@@ -63,6 +63,9 @@ std::optional<GenerateEvent> Answer::NextWithin(double seconds) try {
   RethrowAsError();
 }
 
+void Answer::ThrowIfFailed() const try { impl_->job->ThrowIfFailed(); } catch (...) {
+  RethrowAsError();
+}
 bool Answer::ended() const { return impl_->job->ended(); }
 void Answer::Cancel() { impl_->job->Cancel(); }
 GenerateResult Answer::Wait() try { return impl_->job->TakeResult(); } catch (...) {

@@ -110,7 +110,10 @@ culet_status culet_answer_next(culet_answer* answer, double seconds, const culet
                          "culet_answer_next: seconds is no number");
     }
     answer->event = seconds < 0 ? answer->answer.Next() : answer->answer.NextWithin(seconds);
-    if (!answer->event) return;
+    if (!answer->event) {
+      if (answer->answer.ended()) answer->answer.ThrowIfFailed();
+      return;
+    }
     answer->shown = Show(*answer->event);
     *event = &answer->shown;
   });

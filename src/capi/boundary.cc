@@ -27,8 +27,8 @@ culet_status StatusOf(ErrorKind kind) {
 
 // Fields of the C++ interface are keys of the options here: "LoadOptions::context" is "context".
 std::string WithKeyNames(std::string message) {
-  for (const std::string_view owner :
-       {"TextProcessor::Options::", "LoadOptions::", "GenerateOptions::", "PullSettings::"}) {
+  for (const std::string_view owner : {"TextProcessor::Options::", "LoadOptions::",
+                                       "GenerateOptions::", "EmbedOptions::", "PullSettings::"}) {
     std::size_t at = 0;
     while ((at = message.find(owner, at)) != std::string::npos) message.erase(at, owner.size());
   }

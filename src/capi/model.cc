@@ -122,16 +122,16 @@ culet_status culet_model_logits(culet_model* model, const int32_t* tokens, size_
   });
 }
 
-culet_status culet_pull(const char* name, const char* options, culet_pull_callback on_status,
+culet_status culet_pull(const char* name, const char* options, culet_progress_callback on_progress,
                         void* user, char** folder, culet_error** error) {
   Set(folder, nullptr);
   return Guard(error, [&] {
     Need(folder, "culet_pull: folder");
     culet::PullSettings settings = culet::ParsePullSettings(OptionsText(options), kOptions);
     std::atomic<bool> stopped = false;  // `cancelled` is asked from several threads
-    if (on_status != nullptr) {
+    if (on_progress != nullptr) {
       settings.on_status = [&](const culet::PullStatus& status) {
-        if (!on_status(status.done, status.bytes, user)) stopped = true;
+        if (!on_progress(status.done, status.bytes, user)) stopped = true;
       };
       settings.cancelled = [&] { return stopped.load(); };
     }

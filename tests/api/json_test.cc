@@ -98,6 +98,20 @@ TEST(OptionsFromJson, EveryGenerateOptionHasItsKey) {
   EXPECT_EQ(ParseGenerateOptions(R"({"stop": "a"})", "").stop, std::vector<std::string>{"a"});
 }
 
+TEST(OptionsFromJson, EveryEmbedOptionHasItsKey) {
+  const EmbedOptions options = ParseEmbedOptions(
+      R"({"pooling": "last", "dimensions": 2, "normalize": true, "bos": false, "first_text": 3})",
+      "the options");
+  const auto& [pooling, dimensions, normalize, bos, first_text] = options;
+  EXPECT_EQ(pooling, Pooling::kLast);
+  EXPECT_EQ(dimensions, 2);
+  EXPECT_TRUE(normalize);
+  EXPECT_EQ(bos, false);
+  EXPECT_EQ(first_text, 3);
+  EXPECT_EQ(ParseEmbedOptions("{}", "").bos, std::nullopt);
+  EXPECT_EQ(ParseEmbedOptions("{}", "").pooling, Pooling::kMean);
+}
+
 TEST(OptionsFromJson, MistakesAreNamed) {
   EXPECT_THAT(LoadError(R"({"contxt": 1})"), HasSubstr("the options: contxt is 1"));
   EXPECT_THAT(LoadError(R"({"context": 1.5})"), HasSubstr("context is 1.5; expected an integer"));
@@ -112,6 +126,8 @@ TEST(OptionsFromJson, MistakesAreNamed) {
   EXPECT_THAT(GenerateError(R"({"seed": -1})"), HasSubstr("seed is -1"));
   EXPECT_THAT(GenerateError(R"({"stop": [1]})"), HasSubstr("stop is [1]"));
   EXPECT_THAT(MessageOf([] { ParseTextOptions(R"({"context": 1})", "x"); }), HasSubstr("context"));
+  EXPECT_THAT(MessageOf([] { ParseEmbedOptions(R"({"pooling": "max"})", "x"); }),
+              HasSubstr("pooling is \"max\"; expected \"mean\""));
   EXPECT_THAT(MessageOf([] { ParsePullSettings(R"({"ofline": true})", "x"); }),
               HasSubstr("ofline"));
 }

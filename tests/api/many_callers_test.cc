@@ -149,6 +149,20 @@ TEST(Answer, IsARangeOfItsEvents) {
   EXPECT_TRUE(answer.begin() == answer.end());
 }
 
+TEST(Answer, ThatFailedSaysSoAtTheEndOfItsRange) {
+  const std::shared_ptr<Model> model = Load();
+  Prompt prompt;
+  prompt.tokens = {2, 1 << 20};  // outside the vocabulary
+  Answer answer = Start(model, prompt, Options(0));
+  EXPECT_THROW(
+      {
+        for (const GenerateEvent& event : answer) ADD_FAILURE() << event.text;
+      },
+      Error);
+  EXPECT_TRUE(answer.ended());
+  EXPECT_THROW(answer.Wait(), Error);
+}
+
 TEST(Answer, WaitsForAnyNumberOfSeconds) {
   const std::shared_ptr<Model> model = Load();
   GenerateOptions options = Options(0);

@@ -48,6 +48,9 @@ static void CheckFails(culet_status status, culet_status expected, const char* t
   error = NULL;
 }
 
+// The call must name the argument that is NULL.
+#define NEEDS(call, name) FAILS(call, CULET_INVALID_ARGUMENT, name " is NULL")
+
 static const char* const kQuestion =
     "{\"messages\": [{\"role\": \"user\", \"content\": \"What is 27 + 45?\"}],"
     " \"add_generation_prompt\": true}";
@@ -296,6 +299,21 @@ static void TestStream(culet_model* model) {
   culet_result_free(whole);
 }
 
+static void TestFailure(culet_model* model) {
+  const int32_t tokens[] = {2, 1 << 20};  // outside the vocabulary
+  culet_prompt* prompt = NULL;
+  culet_answer* answer = NULL;
+  OK(culet_prompt_new(tokens, 2, false, &prompt, &error));
+  OK(culet_start(model, prompt, kGreedy, &answer, &error));
+  const culet_event* event = NULL;
+  FAILS(culet_answer_next(answer, -1, &event, &error), CULET_INVALID_ARGUMENT, "1048576");
+  CHECK(event == NULL && culet_answer_ended(answer));
+  culet_result* result = NULL;
+  FAILS(culet_answer_wait(answer, &result, &error), CULET_INVALID_ARGUMENT, "1048576");
+  culet_answer_free(answer);
+  culet_prompt_free(prompt);
+}
+
 static void* CancelSoon(void* user) {
   const struct timespec moment = {0, 20 * 1000 * 1000};
   nanosleep(&moment, NULL);
@@ -433,6 +451,54 @@ static void TestLogits(culet_model* model) {
   culet_prompt_free(prompt);
 }
 
+// ---- embeddings ----
+
+static bool StopAtOnce(uint64_t done, uint64_t total, void* user) {
+  CHECK(done <= total);
+  ++*(int*)user;
+  return false;
+}
+
+static void TestEmbed(culet_model* model) {
+  const char* const texts[] = {"What is 27 + 45?", "Sort: 9, 3, 7.", "What is 27 + 45?"};
+  float* values = NULL;
+  size_t dimensions = 0;
+  int64_t tokens[3] = {0, 0, 0};
+  OK(culet_embed(model, texts, 3, "{\"normalize\": true}", NULL, NULL, &values, &dimensions, tokens,
+                 &error));
+  CHECK(values != NULL && dimensions > 0 && tokens[0] > 0 && tokens[0] == tokens[2]);
+  double same = 0, other = 0;
+  for (size_t i = 0; i < dimensions; ++i) {
+    same += (double)values[i] * values[2 * dimensions + i];
+    other += (double)values[i] * values[dimensions + i];
+  }
+  CHECK(fabs(same - 1) < 1e-5 && other < 0.999);
+  culet_free(values);
+
+  OK(culet_embed(model, texts, 3, "{\"dimensions\": 8}", NULL, NULL, &values, &dimensions, NULL,
+                 &error));
+  CHECK(dimensions == 8);
+  culet_free(values);
+  OK(culet_embed(model, NULL, 0, NULL, NULL, NULL, &values, &dimensions, NULL, &error));
+  culet_free(values);
+  FAILS(culet_embed(model, texts, 3, "{\"dimensions\": 100000}", NULL, NULL, &values, &dimensions,
+                    NULL, &error),
+        CULET_INVALID_ARGUMENT, "dimensions");
+  CHECK(values == NULL && dimensions == 0);
+  NEEDS(culet_embed(NULL, texts, 3, NULL, NULL, NULL, &values, &dimensions, NULL, &error), "model");
+  NEEDS(culet_embed(model, NULL, 3, NULL, NULL, NULL, &values, &dimensions, NULL, &error), "texts");
+  NEEDS(culet_embed(model, texts, 3, NULL, NULL, NULL, NULL, &dimensions, NULL, &error), "values");
+  NEEDS(culet_embed(model, texts, 3, NULL, NULL, NULL, &values, NULL, NULL, &error), "dimensions");
+  const char* const none[] = {NULL};
+  NEEDS(culet_embed(model, none, 1, NULL, NULL, NULL, &values, &dimensions, NULL, &error),
+        "a text");
+
+  // A fast machine may be done before it is asked.
+  int asked = 0;
+  OK(culet_embed(model, texts, 3, NULL, StopAtOnce, &asked, &values, &dimensions, NULL, &error));
+  culet_free(values);
+}
+
 // ---- mistakes ----
 
 // Every pointer that must not be NULL, once.
@@ -451,7 +517,6 @@ static void TestNull(culet_model* model) {
   const float* logits = NULL;
   const culet_event* event = NULL;
   size_t count = 0;
-#define NEEDS(call, name) FAILS(call, CULET_INVALID_ARGUMENT, name " is NULL")
   NEEDS(culet_describe_machine(NULL, &error), "json");
   NEEDS(culet_describe(NULL, NULL, &json, &error), "path");
   NEEDS(culet_describe("x", NULL, NULL, &error), "json");
@@ -599,9 +664,11 @@ int main(int argc, char** argv) {
   TestText(model);
   TestGenerate(model);
   TestStream(model);
+  TestFailure(model);
   TestCancel(model);
   TestSteps(model);
   TestLogits(model);
+  TestEmbed(model);
   TestNull(model);
   TestInformation(model);
   culet_model_free(model);

@@ -74,6 +74,13 @@ class Examples(unittest.TestCase):
         self.assertTrue(lines[1].startswith("second: ") and len(lines[1]) > len("second: "))
         self.assertNotEqual(lines[1], "second: 72")
 
+    def test_embed(self):
+        lines = self.expect("embed", "What is 27 + 45?", "What is 27 + 45?", "What is 28 + 45?",
+                            "Tom has a cup.").splitlines()
+        cosines = [float(line.split()[0]) for line in lines]
+        self.assertAlmostEqual(cosines[0], 1, places=5)
+        self.assertGreater(cosines[1], cosines[2])
+
 
 if __name__ == "__main__":
     sys.exit(unittest.main(argv=sys.argv[:1], verbosity=2))
