@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/bench_measure.h"
+#include "cli/bench_users.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
@@ -24,6 +25,7 @@ struct BenchOptions {
   std::string prefill = "512";
   std::string decode = "64";
   std::string context = "512";
+  std::string users = "0";
   std::int64_t repeat = 5;
   std::uint64_t seed = 1;
   bool json = false;
@@ -36,7 +38,24 @@ void AddSpread(OrderedJson* object, const std::string& name, const Spread& sprea
   (*object)[name + "_max"] = spread.max;
 }
 
-void WriteJson(const ModelInfo& info, const BenchResult& result) {
+OrderedJson UsersJson(const std::vector<UsersResult>& results) {
+  OrderedJson users = OrderedJson::array();
+  for (const UsersResult& run : results) {
+    OrderedJson item = {{"users", run.users}, {"context", run.context}, {"tokens", run.tokens}};
+    AddSpread(&item, "tokens_per_s", run.tokens_per_s);
+    item["tokens_per_s_per_user"] = run.tokens_per_s.median / static_cast<double>(run.users);
+    AddSpread(&item, "ratio_to_one", run.ratio_to_one);
+    item["prompt_tokens_per_s"] = run.prompt_tokens_per_s;
+    item["first_token_ms"] = run.first_token_ms;
+    item["whole_tokens_per_s"] = run.whole_tokens_per_s;
+    item["whole_ratio_to_one"] = run.whole_ratio_to_one;
+    users.push_back(item);
+  }
+  return users;
+}
+
+void WriteJson(const ModelInfo& info, const BenchResult& result,
+               const std::vector<UsersResult>& users) {
   OrderedJson machine = {
       {"cpu", info.cpu_model}, {"level", info.cpu_level}, {"threads", info.threads}};
   AddSpread(&machine, "read_gb_s", result.read_gb_s);
@@ -64,6 +83,7 @@ void WriteJson(const ModelInfo& info, const BenchResult& result) {
   object.Add("machine", machine);
   object.Add("prefill", prefill);
   object.Add("decode", decode);
+  object.Add("users", UsersJson(users));
   object.Add("load_ms", result.load_ms);
   object.Add("first_prompt_ms", result.first_prompt_ms);
   object.Add("start_to_first_token_ms", result.start_to_first_token_ms);
@@ -72,12 +92,12 @@ void WriteJson(const ModelInfo& info, const BenchResult& result) {
   Output::Standard().Write(object.Text() + "\n");
 }
 
-void WriteCsv(const BenchResult& result) {
-  std::string text = "kind,context,tokens,tokens_per_s,min,max,ratio,ratio_min,ratio_max\n";
+void WriteCsv(const BenchResult& result, const std::vector<UsersResult>& users) {
+  std::string text = "kind,context,tokens,tokens_per_s,min,max,ratio,ratio_min,ratio_max,users\n";
   const auto row = [&](const char* kind, std::int64_t context, std::int64_t tokens,
-                       const Spread& rate, const Spread& ratio) {
-    text += fmt::format("{},{},{},{},{},{},{},{},{}\n", kind, context, tokens, rate.median,
-                        rate.min, rate.max, ratio.median, ratio.min, ratio.max);
+                       const Spread& rate, const Spread& ratio, std::int64_t count = 1) {
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{}\n", kind, context, tokens, rate.median,
+                        rate.min, rate.max, ratio.median, ratio.min, ratio.max, count);
   };
   for (const PrefillResult& run : result.prefill) {
     row("prefill", 0, run.tokens, run.tokens_per_s, run.ratio_to_peak);
@@ -85,10 +105,29 @@ void WriteCsv(const BenchResult& result) {
   for (const DecodeResult& run : result.decode) {
     row("decode", run.context, run.tokens, run.tokens_per_s, run.ratio_to_bandwidth);
   }
+  for (const UsersResult& run : users) {
+    row("users", run.context, run.tokens, run.tokens_per_s, run.ratio_to_one, run.users);
+  }
   Output::Standard().Write(text);
 }
 
-void WriteText(const ModelInfo& info, const BenchResult& result) {
+std::string UsersText(const std::vector<UsersResult>& users) {
+  std::string text =
+      fmt::format("\n{:<8} {:>8} {:>7} {:>10} {:>10} {:>10} {:>10}   {}\n", "users", "context",
+                  "tokens", "tokens/s", "min", "max", "per user", "of one user's");
+  for (const UsersResult& run : users) {
+    text += fmt::format(
+        "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f} {:>10.2f}   {:.2f}x; {:.2f}x with the "
+        "prompts, first token after {}\n",
+        run.users, run.context, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
+        run.tokens_per_s.max, run.tokens_per_s.median / static_cast<double>(run.users),
+        run.ratio_to_one.median, run.whole_ratio_to_one, FormatMilliseconds(run.first_token_ms));
+  }
+  return text;
+}
+
+void WriteText(const ModelInfo& info, const BenchResult& result,
+               const std::vector<UsersResult>& users) {
   std::string text =
       fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
                   info.cpu_model, info.cpu_level, info.threads, Version());
@@ -111,6 +150,7 @@ void WriteText(const ModelInfo& info, const BenchResult& result) {
         "decode", run.context, run.tokens, run.tokens_per_s.median, run.tokens_per_s.min,
         run.tokens_per_s.max, 100 * run.ratio_to_bandwidth.median, run.bytes_per_token / 1e9);
   }
+  if (!users.empty()) text += UsersText(users);
   text +=
       fmt::format("\nstart to first token {}, of it loading {} and the first prompt {}\n",
                   FormatMilliseconds(result.start_to_first_token_ms),
@@ -137,6 +177,29 @@ void CheckLength(const std::vector<std::int64_t>& lengths, const std::string& op
   }
 }
 
+UsersPlan PlanUsers(const BenchOptions& options, const BenchPlan& plan) {
+  constexpr std::int64_t kMostUsers = 1024;
+  UsersPlan users;
+  users.users = NumbersOrNone(options.users, "--users");
+  if (users.users.empty()) return users;
+  for (const std::int64_t count : users.users) {
+    if (count <= kMostUsers) continue;
+    throw Error(ErrorKind::kInvalidArgument, "--users has " + std::to_string(count) + "; " +
+                                                 std::to_string(kMostUsers) + " are the most");
+  }
+  if (plan.decode.empty() || *std::ranges::min_element(plan.decode) < 2) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "--users measures answers: --decode must have 2 tokens or more");
+  }
+  for (const std::int64_t context : plan.contexts) {
+    users.contexts.push_back(std::max<std::int64_t>(1, context));  // no answer without a prompt
+  }
+  users.decode = plan.decode;
+  users.repeats = plan.repeats;
+  users.seed = plan.seed;
+  return users;
+}
+
 int Run(const BenchOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model);
   if (options.json && options.csv) {
@@ -158,8 +221,11 @@ int Run(const BenchOptions& options) {
   CheckLength(plan.prefill, "--prefill");
   CheckLength(plan.decode, "--decode");
   CheckLength(plan.contexts, "--context");
+  const UsersPlan users_plan = PlanUsers(options, plan);
   LoadOptions load = options.model.ToLoadOptions();
-  load.context = plan.LongestContext();
+  load.context = std::max(plan.LongestContext(), users_plan.LongestContext());
+  load.sequences = static_cast<int>(users_plan.Sequences());
+  load.pool_tokens = users_plan.PoolTokens();
   // A decode run goes back to where it began, and its window must still be there.
   if (!plan.decode.empty()) {
     load.rewind_tokens = *std::max_element(plan.decode.begin(), plan.decode.end());
@@ -171,16 +237,19 @@ int Run(const BenchOptions& options) {
   if (options.model.verbose) PrintPlan(model->info());
   const InterruptGuard interrupt;
   Progress progress("measuring");
-  const BenchResult result = RunBench(model, plan, load_ms, [&](int done, int total) {
+  const auto on_step = [&](int done, int total) {
     progress.Show(done, total, fmt::format("run {} of {}", done + 1, total));
-  });
+  };
+  const BenchResult result = RunBench(model, plan, load_ms, on_step);
+  std::vector<UsersResult> users;
+  if (!users_plan.users.empty()) users = RunUsers(model, users_plan, on_step);
   progress.Clear();
   if (options.json) {
-    WriteJson(model->info(), result);
+    WriteJson(model->info(), result, users);
   } else if (options.csv) {
-    WriteCsv(result);
+    WriteCsv(result, users);
   } else {
-    WriteText(model->info(), result);
+    WriteText(model->info(), result, users);
   }
   return 0;
 }
@@ -193,18 +262,23 @@ Command AddBench(CLI::App& app) {
       app, "bench", "Measure prefill and decode, beside what this machine could do at most",
       "  culet bench MODEL\n"
       "  culet bench MODEL --prefill 128,512,2048 --decode 64 --context 512,4096 --json\n"
-      "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n");
+      "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n"
+      "  culet bench MODEL --prefill 0 --context 128 --users 1,2,4,8\n");
   options->model.AddModel(*command);
   AddText(*command, "--prefill", &options->prefill, "LIST",
           "Prompt lengths, with commas between; 0: none");
   AddText(*command, "--decode", &options->decode, "LIST", "Tokens of a decode run, list; 0: none");
   AddText(*command, "--context", &options->context, "LIST",
           "Tokens in the KV where decoding begins, list");
+  AddText(*command, "--users", &options->users, "LIST",
+          "Users who ask at once, each with a prompt of --context\nand an answer of --decode "
+          "tokens, list; 0: none");
   AddNumber(*command, "--repeat", &options->repeat, "Runs of each", "N", "5");
   AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt", "N", "1");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   AddFlag(*command, "--csv", &options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);
+  options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);
   return {command, [options] { return Run(*options); }};

@@ -183,14 +183,41 @@ TEST(Logits, NeedNoTokenizer) {
   EXPECT_EQ(folder.Names(), std::vector<std::string>{"a.npy"});
 }
 
+TEST(Bench, OfUsersHasOneUserAndARatioToIt) {
+  const TemporaryFolder folder;
+  const std::string line =
+      "culet bench pebble --prefill 0 --decode 8 --context 0,70 --repeat 2 --users 3,2 ";
+  const json bench = RunJson(folder, line + "--json");
+  ASSERT_EQ(bench["users"].size(), 6u);
+  for (std::size_t i = 0; i < 6; ++i) {
+    const json& run = bench["users"][i];
+    ExpectKeys(
+        run, {"users", "context", "tokens", "tokens_per_s", "tokens_per_s_min", "tokens_per_s_max",
+              "tokens_per_s_per_user", "ratio_to_one", "ratio_to_one_min", "ratio_to_one_max",
+              "prompt_tokens_per_s", "first_token_ms", "whole_tokens_per_s", "whole_ratio_to_one"});
+    EXPECT_EQ(run["users"], 1 + i % 3);
+    EXPECT_EQ(run["context"], i < 3 ? 1 : 70);
+    EXPECT_EQ(run["tokens"], 8);
+    EXPECT_GT(run["prompt_tokens_per_s"], 0.0);
+    EXPECT_GT(run["first_token_ms"], 0.0);
+    EXPECT_GT(run["whole_tokens_per_s"], 0.0);
+    EXPECT_DOUBLE_EQ(run["tokens_per_s_per_user"].get<double>() * (1 + i % 3),
+                     run["tokens_per_s"].get<double>());
+  }
+  EXPECT_EQ(bench["users"][0]["ratio_to_one"], 1.0);
+  EXPECT_EQ(bench["users"][0]["whole_ratio_to_one"], 1.0);
+  const std::string csv = RunShell(folder.path(), line + "--csv").out;
+  EXPECT_NE(csv.find("\nusers,70,8,"), std::string::npos) << csv;
+}
+
 TEST(Bench, JsonHasTheKeysForEachOfTheLists) {
   const TemporaryFolder folder;
   const json bench = RunJson(
       folder,
       "culet bench $GOLDEN/e2b_like --prefill 16,32 --decode 4 --context 8,16 --repeat 1 --json");
-  ExpectKeys(bench,
-             {"version", "machine", "prefill", "decode", "load_ms", "start_to_first_token_ms",
-              "first_prompt_ms", "planned_resident_bytes", "peak_rss_bytes"});
+  ExpectKeys(bench, {"version", "machine", "prefill", "decode", "users", "load_ms",
+                     "start_to_first_token_ms", "first_prompt_ms", "planned_resident_bytes",
+                     "peak_rss_bytes"});
   ExpectKeys(bench["machine"], {"cpu", "level", "threads", "read_gb_s", "peak_gflops"});
   EXPECT_GT(bench["machine"]["read_gb_s"], 0.0);
   EXPECT_GT(bench["machine"]["peak_gflops"], 0.0);
