@@ -61,6 +61,14 @@ test: python  ## The whole suite; installs what only tests need, once
 	@$(call compile,release)
 	@$(call run_ctest,release)
 
+# Which Python: make wheel PYTHON=python3.12.
+PYTHON ?= /usr/bin/python3
+.PHONY: wheel
+wheel: build  ## Builds a wheel for PYTHON (/usr/bin/python3), with its libraries inside, and tests it by itself
+	@tools/install_deps.sh wheel
+	@$(call compile,release) --target culet_static
+	@PYTHON="$(PYTHON)" tools/wheel.sh
+
 .PHONY: test-asan
 test-asan: python  ## The suite under the address and undefined-behaviour sanitizers
 	@$(call configure,asan)

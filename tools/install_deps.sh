@@ -3,6 +3,7 @@
 #
 #   tools/install_deps.sh build        to build and run culet
 #   tools/install_deps.sh test         also what only the tests need
+#   tools/install_deps.sh wheel        also what wheels of the Python package need
 #   tools/install_deps.sh format       clang-format, in the version that tools/format.sh asks for
 #   tools/install_deps.sh tidy         clang-tidy
 #   tools/install_deps.sh clang        clang, to build with it
@@ -29,6 +30,7 @@ fi
 case ${1:-} in
   build) packages=("${build_packages[@]}") ;;
   test) packages=("${test_packages[@]}") ;;
+  wheel) packages=("${build_packages[@]}" python3 python3-dev python3-venv) ;;
   format) packages=(clang-format-14) ;;
   tidy) packages=("${test_packages[@]}" clang-tidy-14) ;;
   clang) packages=("${test_packages[@]}" clang-14) ;;

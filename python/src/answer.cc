@@ -115,7 +115,11 @@ void AddAnswer(nb::module_& module) {
       .def("next", [](AnswerHandle& self) { return Next(self, std::nullopt); })
       .def("poll", [](AnswerHandle& self) { return Next(self, 0.0); })
       .def_prop_ro("ended", [](const AnswerHandle& self) { return self.get().ended(); })
-      .def("cancel", [](const AnswerHandle& self) { self.get().Cancel(); })
+      // What ends with a program or an object is no error in a fork's child.
+      .def("cancel",
+           [](const AnswerHandle& self) {
+             if (self.of_this_process()) self.get().Cancel();
+           })
       .def("wait", &Wait)
       // The model's thread may still call when the loop has long forgotten: it keeps the waker.
       .def(

@@ -55,7 +55,7 @@ class Owned {
   Owned(T value, std::string what)
       : value_(std::make_unique<T>(std::move(value))), what_(std::move(what)) {}
   ~Owned() {
-    if (process_ != getpid()) {
+    if (!of_this_process()) {
       static_cast<void>(value_.release());
       return;
     }
@@ -65,9 +65,10 @@ class Owned {
   Owned(const Owned&) = delete;
   Owned& operator=(const Owned&) = delete;
 
+  bool of_this_process() const { return process_ == getpid(); }
   // Throws Error(kInvalidArgument) in a child of the process that made it.
   T& get() const {
-    if (process_ != getpid()) RefuseChild(what_, process_);
+    if (!of_this_process()) RefuseChild(what_, process_);
     return *value_;
   }
 
