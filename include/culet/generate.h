@@ -145,6 +145,11 @@ inline Answer::Iterator Answer::begin() { return Iterator(this); }
 // prompts had in common with it is not computed again. Does not wait for the model. Throws Error:
 // kInvalidArgument (an empty prompt, options out of range), kResource with the numbers where the
 // prompt does not fit the context, kNotFound where the model has no tokenizer. Any thread.
+//
+// Deterministic, always, without an option for it: at one kernel level the same prompt, options and
+// seed give the same tokens, log-probabilities and logits bit for bit, whoever else is answered or
+// embedded, in whatever chunks the prompt is read, on however many threads, and whether a beginning
+// was computed or taken over (docs/precision.md). Only timeout_s and Cancel depend on the clock.
 CULET_EXPORT Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
                           const GenerateOptions& options);
 // The same, and waits for it. `on_event` may be empty and is called on the caller's thread.
