@@ -120,9 +120,11 @@ class CULET_EXPORT Answer {
 // Over the events that are still to come. Threads: as the answer.
 class Answer::Iterator {
  public:
+  // NOLINTBEGIN(readability-identifier-naming): the standard library's names
   using iterator_concept = std::input_iterator_tag;
   using value_type = GenerateEvent;
   using difference_type = std::ptrdiff_t;
+  // NOLINTEND(readability-identifier-naming)
 
   explicit Iterator(Answer* answer) : answer_(answer) { ++*this; }
   const GenerateEvent& operator*() const { return *event_; }
