@@ -55,7 +55,8 @@ class Waiter:
                 pass
             if self.request.answer.ended:
                 self._waker.remove(self)
-        elif self._future is not None and not self._future.done():
+        # Also where it was abandoned: who leaves the `async with` of a stream waits for its end.
+        if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
     async def _news(self) -> None:

@@ -165,6 +165,23 @@ def test_a_time_limit_of_asyncio_ends_the_request(model: culet.Model) -> None:
     assert model.statistics.steps <= after.steps + 1, "it goes on"
 
 
+def test_a_task_that_is_cancelled_within_its_streams_block_ends(model: culet.Model) -> None:
+    async def read() -> None:
+        async with culet.AsyncModel(model).stream("hello", **ENDLESS) as stream:
+            async for _ in stream:
+                pass
+
+    async def main() -> None:
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        # Leaving the block waits for the answer's end, which nobody may keep from it.
+        done, _ = await asyncio.wait([task], timeout=20)
+        assert done and task.cancelled()
+
+    run(main())
+
+
 def test_streams_end_by_every_way_out(model: culet.Model) -> None:
     async def main() -> None:
         asynchronous = culet.AsyncModel(model)
