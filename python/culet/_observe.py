@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from culet.config import GenerationConfig
-from culet.results import Result
+from culet.config import EmbeddingConfig, GenerationConfig
+from culet.results import Result, Usage
 
 _LOG = logging.getLogger("culet")
 
@@ -22,22 +22,26 @@ class RequestInfo:
     """A request as it starts. No text of prompt or answer: that is for nobody to log by accident."""
 
     operation: str
-    """ "generate", "stream" or "chat"."""
+    """ "generate", "stream", "chat" or "embed"."""
     model: str
     """As the model was asked for: "e2b", a path."""
     variant: str
-    prompt_tokens: int
-    config: GenerationConfig
+    prompt_tokens: int | None
+    """None where they are not counted yet: of an "embed"."""
+    config: GenerationConfig | EmbeddingConfig
 
 
 class Observer(Protocol):
-    """Sees requests. What `started` returns is handed to the other two."""
+    """Sees requests. What `started` returns is handed to the other two. What came of one is its
+    `Result`, or of an "embed" its `Usage`; None where it failed or was left."""
 
     def started(self, request: RequestInfo) -> Any: ...
 
     def first_token(self, state: Any) -> None: ...
 
-    def ended(self, state: Any, result: Result | None, error: BaseException | None) -> None: ...
+    def ended(
+        self, state: Any, result: Result | Usage | None, error: BaseException | None
+    ) -> None: ...
 
 
 observers: list[Observer] = []
@@ -60,7 +64,7 @@ class Watch:
         for observer, state in self._states:
             _quietly(observer.first_token, state)
 
-    def ended(self, result: Result | None, error: BaseException | None = None) -> None:
+    def ended(self, result: Result | Usage | None, error: BaseException | None = None) -> None:
         if not self._open:
             return
         self._open = False
