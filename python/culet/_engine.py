@@ -7,20 +7,15 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from culet import _culet
 from culet._find import find
 from culet._observe import RequestInfo, Watch
 from culet._prompt import PromptLike, Tool, prompt_tokens
-from culet.config import EmbeddingConfig, GenerationConfig, ModelConfig
+from culet.config import GenerationConfig, ModelConfig
 from culet.errors import InvalidArgumentError, ResourceError
-from culet.results import Event, MemoryPlan, ModelInfo, Result, Statistics, Usage
+from culet.results import Event, MemoryPlan, ModelInfo, Result, Statistics, ToolCallEvent
 from culet.results import _event, _info, _memory_plan, _result, _statistics
-
-if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
 
 
 class Request:
@@ -72,7 +67,10 @@ class Request:
         if event is None:
             return None
         self._watch.first_token()
-        return _event(event)
+        seen = _event(event)
+        if isinstance(seen, ToolCallEvent):
+            self._watch.tool_call(seen.call.name)
+        return seen
 
 
 class Lease:
@@ -100,11 +98,11 @@ class Engine:
         info = native.info
         self.info: ModelInfo = _info(info, config.device)
         self.memory_plan: MemoryPlan = _memory_plan(info)
+        self.defaults: GenerationConfig = _defaults(native.defaults)
         self._lock = threading.Lock()  # guards what follows
         self._requests: weakref.WeakSet[Request] = weakref.WeakSet()
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self._leases_to_come = 0
-        self._stops: set[_culet.StopFlag] = set()
         with _all_lock:
             _all.add(self)
 
@@ -157,10 +155,21 @@ class Engine:
         prompt: _culet.Prompt,
         config: GenerationConfig,
         lease: Lease | None = None,
+        *,
+        raw: bool = False,
     ) -> Request:
         native = self.native
         watch = Watch(
-            RequestInfo(operation, self.name, self.info.variant, len(prompt), config)
+            RequestInfo(
+                operation=operation,
+                model=self.name,
+                variant=self.info.variant,
+                device=self.info.device,
+                completion=raw or not self.info.has_chat_template,
+                prompt_tokens=len(prompt),
+                config=config,
+                defaults=self.defaults,
+            )
         )
         try:
             if lease is None:
@@ -177,25 +186,6 @@ class Engine:
         if closed:  # meanwhile
             request.cancel()
         return request
-
-    def embed(
-        self, texts: list[str], config: EmbeddingConfig, stop: _culet.StopFlag | None = None
-    ) -> NDArray[numpy.float32]:
-        native = self.native
-        watch = Watch(RequestInfo("embed", self.name, self.info.variant, None, config))
-        stop = stop or _culet.StopFlag()
-        with self._lock:
-            self._stops.add(stop)
-        try:
-            vectors, tokens = _culet.embed(native, texts, config._native(), stop)
-        except BaseException as error:
-            watch.ended(None, error)
-            raise
-        finally:
-            with self._lock:
-                self._stops.discard(stop)
-        watch.ended(Usage(sum(tokens), 0, sum(tokens), 0))
-        return vectors
 
     def lease(self) -> Lease | None:
         """A sequence for a chat, while that leaves one for others. May take a step of the model."""
@@ -222,10 +212,20 @@ class Engine:
         with self._lock:
             self._native = None
             requests = list(self._requests)
-            for stop in self._stops:
-                stop.stop()
         for request in requests:
             request.cancel()
+
+
+def _defaults(native: _culet.ModelDefaults) -> GenerationConfig:
+    return GenerationConfig(
+        max_tokens=native.max_new_tokens,
+        temperature=native.temperature if native.do_sample else 0.0,
+        top_k=native.top_k,
+        top_p=native.top_p,
+        min_p=native.min_p,
+        repetition_penalty=native.repetition_penalty,
+        stop=tuple(native.stop_texts),
+    )
 
 
 _all_lock = threading.Lock()  # guards _all

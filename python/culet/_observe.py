@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from culet.config import EmbeddingConfig, GenerationConfig
-from culet.results import Result, Usage
+from culet.config import GenerationConfig
+from culet.results import Result
 
 _LOG = logging.getLogger("culet")
 
@@ -22,26 +22,31 @@ class RequestInfo:
     """A request as it starts. No text of prompt or answer: that is for nobody to log by accident."""
 
     operation: str
-    """ "generate", "stream", "chat" or "embed"."""
+    """The method that was called: "generate", "stream", "chat.send" or "chat.stream"."""
     model: str
     """As the model was asked for: "e2b", a path."""
     variant: str
-    prompt_tokens: int | None
-    """None where they are not counted yet: of an "embed"."""
-    config: GenerationConfig | EmbeddingConfig
+    device: str
+    completion: bool
+    """The text is completed as it stands: no chat template."""
+    prompt_tokens: int
+    config: GenerationConfig
+    """What was asked for."""
+    defaults: GenerationConfig
+    """What the model has in the place of what was not."""
 
 
 class Observer(Protocol):
-    """Sees requests. What `started` returns is handed to the other two. What came of one is its
-    `Result`, or of an "embed" its `Usage`; None where it failed or was left."""
+    """Sees requests. What `started` returns is handed to the others."""
 
     def started(self, request: RequestInfo) -> Any: ...
 
     def first_token(self, state: Any) -> None: ...
 
-    def ended(
-        self, state: Any, result: Result | Usage | None, error: BaseException | None
-    ) -> None: ...
+    def tool_call(self, state: Any, name: str) -> None: ...
+
+    def ended(self, state: Any, result: Result | None, error: BaseException | None) -> None:
+        """Comes last, once. Without a result and without an error, nobody waits for the rest."""
 
 
 observers: list[Observer] = []
@@ -53,6 +58,7 @@ class Watch:
     def __init__(self, request: RequestInfo) -> None:
         self._open = True
         self._first = True
+        self._tool_calls = 0
         self._states = [
             (observer, _quietly(observer.started, request)) for observer in observers
         ]
@@ -64,10 +70,18 @@ class Watch:
         for observer, state in self._states:
             _quietly(observer.first_token, state)
 
-    def ended(self, result: Result | Usage | None, error: BaseException | None = None) -> None:
+    def tool_call(self, name: str) -> None:
+        self._tool_calls += 1
+        for observer, state in self._states:
+            _quietly(observer.tool_call, state, name)
+
+    def ended(self, result: Result | None, error: BaseException | None = None) -> None:
         if not self._open:
             return
         self._open = False
+        if result is not None:  # who waited for the whole was not shown them one by one
+            for call in result.tool_calls[self._tool_calls :]:
+                self.tool_call(call.name)
         for observer, state in self._states:
             _quietly(observer.ended, state, result, error)
 

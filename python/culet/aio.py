@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +13,16 @@ from culet import _culet
 from culet._conversation import Conversation, Sendable
 from culet._engine import Engine
 from culet._find import ModelName, name_of
-from culet._prompt import Messages, PromptLike, Tool, texts_of
+from culet._prompt import Messages, PromptLike, Tool
 from culet._turns import ChatBase, Turn
 from culet._wake import Waiter
-from culet.config import (
-    EmbeddingConfig,
-    EmbeddingOptions,
-    GenerationConfig,
-    GenerationOptions,
-    ModelConfig,
-    ModelOptions,
-    _combined,
-)
+from culet.config import GenerationConfig, GenerationOptions, ModelConfig, ModelOptions, _combined
 from culet.errors import Error, InvalidArgumentError
 from culet.model import Model
 from culet.results import Event, MemoryPlan, ModelInfo, Result, ResultEvent, Statistics, TextEvent
 from culet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
 __all__ = ["AsyncChat", "AsyncModel", "AsyncStream"]
@@ -102,7 +92,7 @@ class AsyncModel:
         tokens = await _prompt(
             engine, prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
         )
-        return await _whole(Waiter(engine.start("generate", tokens, combined)))
+        return await _whole(Waiter(engine.start("generate", tokens, combined, raw=raw)))
 
     def stream(
         self,
@@ -124,7 +114,7 @@ class AsyncModel:
             tokens = await _prompt(
                 engine, prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
             )
-            return Waiter(engine.start("stream", tokens, combined))
+            return Waiter(engine.start("stream", tokens, combined, raw=raw))
 
         return AsyncStream(begin)
 
@@ -144,24 +134,6 @@ class AsyncModel:
             Conversation(system_prompt, tools, thinking, messages),
             _combined(GenerationConfig, config, options, "chat"),
         )
-
-    async def embed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        config: EmbeddingConfig | None = None,
-        **options: Unpack[EmbeddingOptions],
-    ) -> NDArray[numpy.float32]:
-        """The vectors of one text or several, as an array of float32 [texts, hidden]; as `Model.embed`."""
-        combined = _combined(EmbeddingConfig, config, options, "embed")
-        checked = texts_of(texts)
-        engine = await self._loaded()
-        stop = _culet.StopFlag()
-        try:
-            return await asyncio.to_thread(engine.embed, checked, combined, stop)
-        except asyncio.CancelledError:
-            stop.stop()
-            raise
 
     async def count_tokens(
         self,
@@ -476,7 +448,7 @@ class AsyncChat(ChatBase):
             prompt = await asyncio.to_thread(lambda: conversation.prompt(engine.text, added))
             if self._lease is None:
                 self._lease = await asyncio.to_thread(engine.lease)
-            request = engine.start("chat", prompt, combined, self._lease)
+            request = engine.start(f"chat.{function}", prompt, combined, self._lease)
             self._turn = Turn(conversation, prompt, added, request)
             return self._turn, Waiter(request)
 

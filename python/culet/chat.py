@@ -125,7 +125,7 @@ class Chat(ChatBase):
             prompt = self._conversation.prompt(self._engine.text, added)
             if self._lease is None:
                 self._lease = self._engine.lease()
-            request = self._engine.start("chat", prompt, combined, self._lease)
+            request = self._engine.start(f"chat.{function}", prompt, combined, self._lease)
             self._turn = Turn(self._conversation, prompt, added, request)
             return self._turn
 

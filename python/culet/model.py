@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,24 +10,14 @@ from culet import _culet
 from culet._conversation import Conversation
 from culet._engine import Engine
 from culet._find import ModelName, find, name_of
-from culet._prompt import Messages, PromptLike, Tool, texts_of
+from culet._prompt import Messages, PromptLike, Tool
 from culet.chat import Chat
-from culet.config import (
-    EmbeddingConfig,
-    EmbeddingOptions,
-    GenerationConfig,
-    GenerationOptions,
-    ModelConfig,
-    ModelOptions,
-    _combined,
-)
+from culet.config import GenerationConfig, GenerationOptions, ModelConfig, ModelOptions, _combined
 from culet.results import MemoryPlan, ModelInfo, Result, Statistics, _memory_plan
 from culet.stream import Stream
 from culet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
 __all__ = ["Model", "memory_plan"]
@@ -104,6 +94,7 @@ class Model:
                 prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
             ),
             _combined(GenerationConfig, config, options, "generate"),
+            raw=raw,
         )
         request.next()  # the first token is seen when it comes
         return request.wait()
@@ -133,6 +124,7 @@ class Model:
                     prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
                 ),
                 _combined(GenerationConfig, config, options, "stream"),
+                raw=raw,
             )
         )
 
@@ -160,25 +152,6 @@ class Model:
             _combined(GenerationConfig, config, options, "chat"),
         )
 
-    def embed(
-        self,
-        texts: str | Iterable[str],
-        *,
-        config: EmbeddingConfig | None = None,
-        **options: Unpack[EmbeddingOptions],
-    ) -> NDArray[numpy.float32]:
-        """The vectors of one text or several, as an array of float32 [texts, hidden].
-
-            vectors = model.embed(["A cat sat.", "A dog ran."], normalize=True)
-            likeness = vectors @ vectors.T
-
-        `options` are the fields of `EmbeddingConfig`: `pooling`, `dimensions`, `normalize`, `bos`. A
-        text's vector does not depend on what it is computed with. Gemma 4 was not trained to embed: its
-        vectors carry what the model makes of a text, not a measure of likeness.
-        """
-        combined = _combined(EmbeddingConfig, config, options, "embed")
-        return self._engine.embed(texts_of(texts), combined)
-
     def count_tokens(
         self,
         prompt: PromptLike,
@@ -205,16 +178,7 @@ class Model:
     @property
     def defaults(self) -> GenerationConfig:
         """How answers are chosen where nothing is said: the model's generation_config.json."""
-        native = self._engine.native.defaults
-        return GenerationConfig(
-            max_tokens=native.max_new_tokens,
-            temperature=native.temperature if native.do_sample else 0.0,
-            top_k=native.top_k,
-            top_p=native.top_p,
-            min_p=native.min_p,
-            repetition_penalty=native.repetition_penalty,
-            stop=tuple(native.stop_texts),
-        )
+        return self._engine.defaults
 
     @property
     def config(self) -> ModelConfig:

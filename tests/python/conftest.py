@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,3 +56,18 @@ def check_clean(done: subprocess.CompletedProcess[str], output: str = "ok") -> N
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip() == output, done.stdout + done.stderr
     assert done.stderr == ""
+
+
+def installed(folder: Path) -> str:
+    """A PYTHONPATH with which the package is installed, as far as other tools can see: what pyproject.toml
+    says of it, in the form that pip writes."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = folder / f"culet-{culet.__version__}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: culet\nVersion: {culet.__version__}\n")
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines.append(f"[{group}]")
+        lines += [f"{name} = {value}" for name, value in points.items()]
+    (about / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    return f"{folder}{os.pathsep}{os.environ['PYTHONPATH']}"
