@@ -44,6 +44,9 @@ def main() -> None:
             assert chat.send("What is 2 + 3?").text == "5"
         assert [event.type for event in model.stream("hello")][-1] == "result"
 
+        vectors = model.embed(["hello", "What is 27 + 45?"])
+        assert vectors.shape == (2, model.info.hidden) and str(vectors.dtype) == "float32"
+
         async def many() -> None:
             asynchronous = culet.AsyncModel(model)
             results = await asyncio.gather(

@@ -31,7 +31,7 @@ fi
 rm -rf "$work/raw" "$work/repaired"
 PATH=$PWD/$tools/bin:$PATH "$tools/bin/python" -m pip wheel . --quiet --disable-pip-version-check \
   --no-deps --no-build-isolation --wheel-dir "$work/raw" \
-  -C "build-dir=$work/build" -C "cmake.define.CULET_LIBRARY=$library"
+  --config-settings "build-dir=$work/build" --config-settings "cmake.define.CULET_LIBRARY=$library"
 PATH=$PWD/$tools/bin:$PATH "$tools/bin/python" -m auditwheel repair --wheel-dir "$work/repaired" \
   "$work"/raw/*.whl
 wheel=$(echo "$work"/repaired/*.whl)

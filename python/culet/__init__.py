@@ -22,7 +22,7 @@ from culet._conversation import ToolResult
 from culet._find import PublishedModel, PulledModel, available_models, pull
 from culet.aio import AsyncChat, AsyncModel, AsyncStream
 from culet.chat import Chat
-from culet.config import GenerationConfig, ModelConfig
+from culet.config import EmbeddingConfig, GenerationConfig, ModelConfig
 from culet.errors import (
     CorruptError,
     Error,
@@ -62,6 +62,7 @@ __all__ = [
     "AsyncStream",
     "Chat",
     "CorruptError",
+    "EmbeddingConfig",
     "Error",
     "Event",
     "FinishReason",

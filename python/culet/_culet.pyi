@@ -1,6 +1,9 @@
 # The extension: python/src. Classes and fields as the C++ headers in include/culet have them.
 from collections.abc import Callable
 
+import numpy
+from numpy.typing import NDArray
+
 from culet.results import FinishReason
 
 def version() -> str: ...
@@ -230,6 +233,16 @@ class Answer:
 
 class Session:
     def start(self, prompt: Prompt, options: GenerateOptions) -> Answer: ...
+
+class EmbedOptions:
+    dimensions: int
+    normalize: bool
+    bos: bool | None
+    def set_pooling(self, pooling: str) -> None: ...
+
+def embed(
+    model: Model, texts: list[str], options: EmbedOptions, stop: StopFlag
+) -> tuple[NDArray[numpy.float32], list[int]]: ...
 
 class StopFlag:
     def __init__(self) -> None: ...

@@ -7,15 +7,20 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from culet import _culet
 from culet._find import find
 from culet._observe import RequestInfo, Watch
 from culet._prompt import PromptLike, Tool, prompt_tokens
-from culet.config import GenerationConfig, ModelConfig
+from culet.config import EmbeddingConfig, GenerationConfig, ModelConfig
 from culet.errors import InvalidArgumentError, ResourceError
-from culet.results import Event, MemoryPlan, ModelInfo, Result, Statistics, ToolCallEvent
+from culet.results import Event, MemoryPlan, ModelInfo, Result, Statistics, ToolCallEvent, Usage
 from culet.results import _event, _info, _memory_plan, _result, _statistics
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 
 class Request:
@@ -103,6 +108,7 @@ class Engine:
         self._requests: weakref.WeakSet[Request] = weakref.WeakSet()
         self._leases: weakref.WeakSet[Lease] = weakref.WeakSet()
         self._leases_to_come = 0
+        self._stops: set[_culet.StopFlag] = set()
         with _all_lock:
             _all.add(self)
 
@@ -159,18 +165,8 @@ class Engine:
         raw: bool = False,
     ) -> Request:
         native = self.native
-        watch = Watch(
-            RequestInfo(
-                operation=operation,
-                model=self.name,
-                variant=self.info.variant,
-                device=self.info.device,
-                completion=raw or not self.info.has_chat_template,
-                prompt_tokens=len(prompt),
-                config=config,
-                defaults=self.defaults,
-            )
-        )
+        completion = raw or not self.info.has_chat_template
+        watch = self._watch(operation, len(prompt), config, completion=completion)
         try:
             if lease is None:
                 answer = native.start(prompt, config._native())
@@ -186,6 +182,46 @@ class Engine:
         if closed:  # meanwhile
             request.cancel()
         return request
+
+    def embed(
+        self, texts: list[str], config: EmbeddingConfig, stop: _culet.StopFlag | None = None
+    ) -> NDArray[numpy.float32]:
+        native = self.native
+        watch = self._watch("embed", None, config, completion=True)
+        stop = stop or _culet.StopFlag()
+        with self._lock:
+            self._stops.add(stop)
+        try:
+            vectors, tokens = _culet.embed(native, texts, config._native(), stop)
+        except BaseException as error:
+            watch.ended(None, error)
+            raise
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
+        watch.ended(Usage(sum(tokens), 0, sum(tokens), 0))
+        return vectors
+
+    def _watch(
+        self,
+        operation: str,
+        prompt_tokens: int | None,
+        config: GenerationConfig | EmbeddingConfig,
+        *,
+        completion: bool,
+    ) -> Watch:
+        return Watch(
+            RequestInfo(
+                operation=operation,
+                model=self.name,
+                variant=self.info.variant,
+                device=self.info.device,
+                completion=completion,
+                prompt_tokens=prompt_tokens,
+                config=config,
+                defaults=self.defaults,
+            )
+        )
 
     def lease(self) -> Lease | None:
         """A sequence for a chat, while that leaves one for others. May take a step of the model."""
@@ -212,6 +248,8 @@ class Engine:
         with self._lock:
             self._native = None
             requests = list(self._requests)
+            for stop in self._stops:
+                stop.stop()
         for request in requests:
             request.cancel()
 

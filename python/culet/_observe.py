@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from culet.config import GenerationConfig
-from culet.results import Result
+from culet.config import EmbeddingConfig, GenerationConfig
+from culet.results import Result, Usage
 
 _LOG = logging.getLogger("culet")
 
@@ -22,22 +22,24 @@ class RequestInfo:
     """A request as it starts. No text of prompt or answer: that is for nobody to log by accident."""
 
     operation: str
-    """The method that was called: "generate", "stream", "chat.send" or "chat.stream"."""
+    """The method that was called: "generate", "stream", "chat.send", "chat.stream" or "embed"."""
     model: str
     """As the model was asked for: "e2b", a path."""
     variant: str
     device: str
     completion: bool
     """The text is completed as it stands: no chat template."""
-    prompt_tokens: int
-    config: GenerationConfig
+    prompt_tokens: int | None
+    """None where they are not counted yet: of an "embed"."""
+    config: GenerationConfig | EmbeddingConfig
     """What was asked for."""
     defaults: GenerationConfig
     """What the model has in the place of what was not."""
 
 
 class Observer(Protocol):
-    """Sees requests. What `started` returns is handed to the others."""
+    """Sees requests. What `started` returns is handed to the others. What came of one is its `Result`, or
+    of an "embed" its `Usage`; None where it failed or was left."""
 
     def started(self, request: RequestInfo) -> Any: ...
 
@@ -45,7 +47,9 @@ class Observer(Protocol):
 
     def tool_call(self, state: Any, name: str) -> None: ...
 
-    def ended(self, state: Any, result: Result | None, error: BaseException | None) -> None:
+    def ended(
+        self, state: Any, result: Result | Usage | None, error: BaseException | None
+    ) -> None:
         """Comes last, once. Without a result and without an error, nobody waits for the rest."""
 
 
@@ -75,11 +79,11 @@ class Watch:
         for observer, state in self._states:
             _quietly(observer.tool_call, state, name)
 
-    def ended(self, result: Result | None, error: BaseException | None = None) -> None:
+    def ended(self, result: Result | Usage | None, error: BaseException | None = None) -> None:
         if not self._open:
             return
         self._open = False
-        if result is not None:  # who waited for the whole was not shown them one by one
+        if isinstance(result, Result):  # who waited for the whole was not shown them one by one
             for call in result.tool_calls[self._tool_calls :]:
                 self.tool_call(call.name)
         for observer, state in self._states:

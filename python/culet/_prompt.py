@@ -148,3 +148,12 @@ def prompt_tokens(
 def _whole(request: str) -> str:
     """Half surrogates would not get through as UTF-8."""
     return _text("a message or tool", request)
+
+
+def texts_of(texts: object) -> list[str]:
+    """One text, or several."""
+    if isinstance(texts, str):
+        return [_text("texts", texts)]
+    if isinstance(texts, (bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise _refuse_type("texts", texts, "a text or several")
+    return [_text(f"texts[{index}]", text) for index, text in enumerate(texts)]

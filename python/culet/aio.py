@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,26 @@ from culet import _culet
 from culet._conversation import Conversation, Sendable
 from culet._engine import Engine
 from culet._find import ModelName, name_of
-from culet._prompt import Messages, PromptLike, Tool
+from culet._prompt import Messages, PromptLike, Tool, texts_of
 from culet._turns import ChatBase, Turn
 from culet._wake import Waiter
-from culet.config import GenerationConfig, GenerationOptions, ModelConfig, ModelOptions, _combined
+from culet.config import (
+    EmbeddingConfig,
+    EmbeddingOptions,
+    GenerationConfig,
+    GenerationOptions,
+    ModelConfig,
+    ModelOptions,
+    _combined,
+)
 from culet.errors import Error, InvalidArgumentError
 from culet.model import Model
 from culet.results import Event, MemoryPlan, ModelInfo, Result, ResultEvent, Statistics, TextEvent
 from culet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
 __all__ = ["AsyncChat", "AsyncModel", "AsyncStream"]
@@ -134,6 +144,24 @@ class AsyncModel:
             Conversation(system_prompt, tools, thinking, messages),
             _combined(GenerationConfig, config, options, "chat"),
         )
+
+    async def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        config: EmbeddingConfig | None = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> NDArray[numpy.float32]:
+        """The vectors of one text or several, as an array of float32 [texts, hidden]; as `Model.embed`."""
+        combined = _combined(EmbeddingConfig, config, options, "embed")
+        checked = texts_of(texts)
+        engine = await self._loaded()
+        stop = _culet.StopFlag()
+        try:
+            return await asyncio.to_thread(engine.embed, checked, combined, stop)
+        except asyncio.CancelledError:
+            stop.stop()
+            raise
 
     async def count_tokens(
         self,

@@ -24,7 +24,14 @@ from typing import Any, Literal, TypedDict, TypeVar, Union
 from culet import _culet
 from culet.errors import InvalidArgumentError, UnsupportedError
 
-__all__ = ["GenerationConfig", "GenerationOptions", "ModelConfig", "ModelOptions"]
+__all__ = [
+    "EmbeddingConfig",
+    "EmbeddingOptions",
+    "GenerationConfig",
+    "GenerationOptions",
+    "ModelConfig",
+    "ModelOptions",
+]
 
 _UINT64 = 2**64 - 1
 _INT32 = 2**31 - 1
@@ -258,6 +265,50 @@ class GenerationOptions(TypedDict, total=False):
     logprobs: int
     timeout_s: float | None
     ignore_stop_tokens: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddingConfig(_Checked):
+    """How the vector of a text is made of what the model computes for it.
+
+        >>> model.embed("A cat sat.", normalize=True)
+    """
+
+    pooling: Literal["mean", "last"] = "mean"
+    """The mean over the text's tokens, or the last token, which alone has seen all of it."""
+    dimensions: int = 0
+    """Only the first so many numbers; 0: all, which is the model's hidden size."""
+    normalize: bool = False
+    """To length 1, after `dimensions`."""
+    bos: bool | None = None
+    """With or without `<bos>` in front; None: as the model's tokenizer has it."""
+
+    @staticmethod
+    def _check(name: str, value: Any) -> Any:
+        if name == "pooling":
+            return _one_of(name, value, ("mean", "last"))
+        if name == "dimensions":
+            return _integer(name, value, 0, 2**31 - 1)
+        if name == "bos" and value is None:
+            return None
+        return _flag(name, value)
+
+    def _native(self) -> _culet.EmbedOptions:
+        options = _culet.EmbedOptions()
+        options.set_pooling(self.pooling)
+        options.dimensions = self.dimensions
+        options.normalize = self.normalize
+        options.bos = self.bos
+        return options
+
+
+class EmbeddingOptions(TypedDict, total=False):
+    """The fields of `EmbeddingConfig` as keywords."""
+
+    pooling: Literal["mean", "last"]
+    dimensions: int
+    normalize: bool
+    bos: bool | None
 
 
 Overrides = Union[Mapping[str, Any], "tuple[tuple[str, str], ...]"]

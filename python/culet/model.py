@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,24 @@ from culet import _culet
 from culet._conversation import Conversation
 from culet._engine import Engine
 from culet._find import ModelName, find, name_of
-from culet._prompt import Messages, PromptLike, Tool
+from culet._prompt import Messages, PromptLike, Tool, texts_of
 from culet.chat import Chat
-from culet.config import GenerationConfig, GenerationOptions, ModelConfig, ModelOptions, _combined
+from culet.config import (
+    EmbeddingConfig,
+    EmbeddingOptions,
+    GenerationConfig,
+    GenerationOptions,
+    ModelConfig,
+    ModelOptions,
+    _combined,
+)
 from culet.results import MemoryPlan, ModelInfo, Result, Statistics, _memory_plan
 from culet.stream import Stream
 from culet.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
     from typing_extensions import Unpack
 
 __all__ = ["Model", "memory_plan"]
@@ -151,6 +161,25 @@ class Model:
             Conversation(system_prompt, tools, thinking, messages),
             _combined(GenerationConfig, config, options, "chat"),
         )
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        config: EmbeddingConfig | None = None,
+        **options: Unpack[EmbeddingOptions],
+    ) -> NDArray[numpy.float32]:
+        """The vectors of one text or several, as an array of float32 [texts, hidden].
+
+            vectors = model.embed(["A cat sat.", "A dog ran."], normalize=True)
+            likeness = vectors @ vectors.T
+
+        `options` are the fields of `EmbeddingConfig`: `pooling`, `dimensions`, `normalize`, `bos`. A
+        text's vector does not depend on what it is computed with. Gemma 4 was not trained to embed: its
+        vectors carry what the model makes of a text, not a measure of likeness.
+        """
+        combined = _combined(EmbeddingConfig, config, options, "embed")
+        return self._engine.embed(texts_of(texts), combined)
 
     def count_tokens(
         self,

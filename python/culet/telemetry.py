@@ -4,8 +4,8 @@
 
     culet.telemetry.instrument()      # with the providers that the application has set up
 
-A span covers a request from its start to its end, whoever asked: `generate`, `stream`, chats, their
-asyncio forms, LangChain, `llm`. Its parent is the span that is current where the request starts. Names are
+A span covers a request from its start to its end, whoever asked: `generate`, `stream`, chats, `embed`,
+their asyncio forms, LangChain, `llm`. Its parent is the span that is current where the request starts. Names are
 those of OpenTelemetry's conventions for generative models (`gen_ai.…`); what these have no name for is
 `culet.…`: docs/python.md has the list. No text of a prompt or of an answer is recorded.
 
@@ -22,8 +22,9 @@ from typing import Any
 
 from culet import _culet, _observe
 from culet._extras import missing
+from culet.config import GenerationConfig
 from culet.errors import Error
-from culet.results import Result
+from culet.results import Result, Usage
 
 try:
     from opentelemetry import context, metrics, trace
@@ -106,7 +107,8 @@ class _State:
     context: context.Context
     labels: dict[str, Any]
     """Attributes of the metrics, which have to be few."""
-    prompt_tokens: int
+    prompt_tokens: int | None
+    """None where they are counted by the end only."""
     started: int
     """Times are in nanoseconds since 1970, as spans have them."""
     first_token: int | None = None
@@ -156,7 +158,10 @@ class _Observer:
 
     def started(self, request: _observe.RequestInfo) -> _State:
         now = time.time_ns()
-        operation = "text_completion" if request.completion else "chat"
+        if request.operation == "embed":
+            operation = "embeddings"
+        else:
+            operation = "text_completion" if request.completion else "chat"
         labels = {
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": _PROVIDER,
@@ -178,9 +183,13 @@ class _Observer:
     def tool_call(self, state: _State, name: str) -> None:
         state.tool_calls.append((time.time_ns(), name))
 
-    def ended(self, state: _State, result: Result | None, error: BaseException | None) -> None:
+    def ended(
+        self, state: _State, result: Result | Usage | None, error: BaseException | None
+    ) -> None:
         now = time.time_ns()
         span = state.span
+        if isinstance(result, Usage):
+            state.prompt_tokens = result.prompt_tokens
         # Everything that is no Exception (CancelledError, KeyboardInterrupt) is a caller that went away.
         failed = isinstance(error, Exception)
         if isinstance(error, Exception):
@@ -197,7 +206,9 @@ class _Observer:
             _describe(state, result, now)
         span.end(now)
 
-    def _measure(self, state: _State, result: Result | None, failed: bool, now: int) -> None:
+    def _measure(
+        self, state: _State, result: Result | Usage | None, failed: bool, now: int
+    ) -> None:
         def record(histogram: metrics.Histogram, value: float, **more: str) -> None:
             labels = state.labels
             if more:
@@ -205,9 +216,9 @@ class _Observer:
             histogram.record(value, labels, state.context)
 
         record(self._duration, (now - state.started) / 1e9)
-        if not failed:
+        if not failed and state.prompt_tokens is not None:
             record(self._tokens, state.prompt_tokens, type="input")
-        if result is None:
+        if not isinstance(result, Result):
             return
         tokens, timings = result.usage.completion_tokens, result.timings
         record(self._tokens, tokens, type="output")
@@ -221,6 +232,10 @@ class _Observer:
 def _asked(request: _observe.RequestInfo) -> dict[str, Any]:
     """What the request asks for, and what the model has where it asks for nothing."""
     config, defaults = request.config, request.defaults
+    where = {"culet.model.variant": request.variant, "culet.device": request.device}
+    if not isinstance(config, GenerationConfig):
+        size = {"gen_ai.embeddings.dimension.count": config.dimensions}
+        return {**where, **size} if config.dimensions > 0 else where
 
     def chosen(name: str) -> Any:
         given = getattr(config, name)
@@ -234,26 +249,25 @@ def _asked(request: _observe.RequestInfo) -> dict[str, Any]:
         "gen_ai.request.stream": request.operation.endswith("stream"),
         "culet.request.min_p": chosen("min_p"),
         "culet.request.repetition_penalty": chosen("repetition_penalty"),
-        "culet.model.variant": request.variant,
-        "culet.device": request.device,
     }
     if config.stop:
         attributes["gen_ai.request.stop_sequences"] = tuple(config.stop)
     if config.seed is not None and config.seed <= _INT64:  # the protocol has no larger numbers
         attributes["gen_ai.request.seed"] = config.seed
-    return {name: value for name, value in attributes.items() if value is not None}
+    return {**where, **{name: value for name, value in attributes.items() if value is not None}}
 
 
-def _describe(state: _State, result: Result | None, now: int) -> None:
+def _describe(state: _State, result: Result | Usage | None, now: int) -> None:
     """What is known at the end: attributes, and events in the order of their times."""
     span = state.span
-    span.set_attribute("gen_ai.usage.input_tokens", state.prompt_tokens)
+    if state.prompt_tokens is not None:
+        span.set_attribute("gen_ai.usage.input_tokens", state.prompt_tokens)
     first = state.first_token
     events: list[tuple[int, str, dict[str, Any]]] = [
         (when, "culet.tool_call", {"gen_ai.tool.name": name, "gen_ai.tool.type": "function"})
         for when, name in state.tool_calls
     ]
-    if result is not None:
+    if isinstance(result, Result):
         usage, timings = result.usage, result.timings
         span.set_attributes(
             {

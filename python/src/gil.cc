@@ -24,6 +24,11 @@ WithoutGil::WithoutGil() : state_(nullptr) {
 }
 
 WithoutGil::~WithoutGil() {
+  Lock();
+  --calls_inside;
+}
+
+void WithoutGil::Lock() {
   // Python ends a thread that asks for the lock of an interpreter that is going: through our
   // frames, which have nothing to catch it with. Such a thread had better sleep until the process
   // is over.
@@ -31,11 +36,20 @@ WithoutGil::~WithoutGil() {
     std::this_thread::sleep_for(std::chrono::hours(1));
   }
   PyEval_RestoreThread(state_);
-  --calls_inside;
+}
+
+bool WithoutGil::Interrupted() {
+  if (ending) return true;
+  if (Clock::now() - asked_ < std::chrono::duration<double>(kAskEverySeconds)) return false;
+  asked_ = Clock::now();
+  Lock();
+  const bool raised = PyErr_CheckSignals() != 0;
+  state_ = PyEval_SaveThread();
+  return raised;
 }
 
 void CheckInterrupts() {
-  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  if (PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0) throw nb::python_error();
   if (ending) {
     throw Error(ErrorKind::kInvalidArgument,
                 "the interpreter is ending; nothing can be computed any more");

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,8 +31,16 @@ class WithoutGil {
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
 
+  // For a callback on the same thread, as often as it likes: takes the lock a few times a second to
+  // see what CheckInterrupts, called once this is gone, will throw.
+  bool Interrupted();
+
  private:
+  using Clock = std::chrono::steady_clock;
+  void Lock();
+
   PyThreadState* state_;
+  Clock::time_point asked_ = Clock::now();
 };
 
 // For waiting calls, between two waits, with the lock held: throws what a signal handler raised

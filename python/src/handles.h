@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <atomic>
 #include <memory>
 #include <string_view>
 
@@ -20,6 +21,11 @@ inline nb::object ToStr(std::string_view text) {
   return nb::steal<nb::object>(
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
+
+// Ends a long call, from any thread.
+struct StopFlag {
+  std::atomic<bool> stopped = false;
+};
 
 struct TextHandle {
   std::shared_ptr<const TextProcessor> text;

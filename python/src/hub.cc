@@ -5,7 +5,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
 #include <chrono>
 #include <deque>
 #include <future>
@@ -18,6 +17,7 @@
 #include "culet/error.h"
 #include "culet/find.h"
 #include "gil.h"
+#include "handles.h"
 #include "module.h"
 
 namespace culet::python {
@@ -32,11 +32,6 @@ struct News {
   std::string kind;
   std::string text;
   std::uint64_t done = 0, total = 0;
-};
-
-// Stops a pull, from any thread.
-struct StopFlag {
-  std::atomic<bool> stopped = false;
 };
 
 // Between the thread that pulls and the one of Python that waits for it.
@@ -112,10 +107,6 @@ PulledModel PullOrThrow(const std::string& name, const PullSettings& settings) {
 }  // namespace
 
 void AddHub(nb::module_& module) {
-  nb::class_<StopFlag>(module, "StopFlag").def(nb::init<>()).def("stop", [](StopFlag& self) {
-    self.stopped = true;
-  });
-
   nb::class_<FindOptions>(module, "FindOptions")
       .def(nb::init<>())
       .def_rw("text_only", &FindOptions::text_only)

@@ -37,10 +37,14 @@ NB_MODULE(_culet, module) {
   module.def("version", &culet::Version);
   module.def("begin_shutdown", &cp::BeginShutdown);
   module.def("after_fork_in_child", &cp::AfterForkInChild);
+  nanobind::class_<cp::StopFlag>(module, "StopFlag")
+      .def(nanobind::init<>())
+      .def("stop", [](cp::StopFlag& self) { self.stopped = true; });
   cp::AddErrors(module);
   cp::AddText(module);
   cp::AddOptions(module);
   cp::AddModel(module);
   cp::AddAnswer(module);
+  cp::AddEmbed(module);
   cp::AddHub(module);
 }

@@ -11,6 +11,7 @@ void AddText(nanobind::module_& module);
 void AddOptions(nanobind::module_& module);
 void AddModel(nanobind::module_& module);
 void AddAnswer(nanobind::module_& module);
+void AddEmbed(nanobind::module_& module);
 void AddHub(nanobind::module_& module);
 
 }  // namespace culet::python

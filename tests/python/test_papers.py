@@ -180,5 +180,5 @@ def test_there_are_examples() -> None:
     stream = io.StringIO()
     for example in EXAMPLES:
         stream.write(example.read_text())
-    for word in ("AsyncModel", "stream", "chat", "tools", "count_tokens"):
+    for word in ("AsyncModel", "stream", "chat", "tools", "count_tokens", "embed"):
         assert word in stream.getvalue()
