@@ -126,6 +126,14 @@ bench:  ## Builds and runs the micro-benchmarks of the kernels, then `culet benc
 	@$(call compile,release)
 	@tools/bench.sh
 
+# Options of tools/benchmark.py: make benchmark BENCHMARK_FLAGS="e2b --out run.json".
+BENCHMARK_FLAGS ?=
+.PHONY: benchmark
+benchmark: python  ## Measures answers, embeddings, tokenizer and Python's share through the Python package
+	@$(call configure,release,-DCULET_PYTHON_MODULE=ON)
+	@$(call compile,release) --target culet _culet
+	@PYTHONPATH=build/release/python .venv/bin/python tools/benchmark.py $(BENCHMARK_FLAGS)
+
 .PHONY: clean
 clean:  ## Removes build/ (the virtual environments stay)
 	@rm -rf build
