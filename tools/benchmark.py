@@ -83,10 +83,15 @@ def lines_of(path):
 
 
 def measure(options):
-    import benchmark_modes as modes  # wants culet, which --help does not
+    import culet  # not above: --help does without
 
-    with modes.Bench(options, lines_of(options.corpus), ROOT) as bench:
-        return bench.run()
+    import benchmark_modes as modes
+
+    try:
+        with modes.Bench(options, lines_of(options.corpus), ROOT) as bench:
+            return bench.run()
+    except culet.Error as error:
+        raise RuntimeError(str(error)) from error
 
 
 def main():

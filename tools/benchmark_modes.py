@@ -20,8 +20,9 @@ def percentile(values, share):
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
-def spread(values, name):
-    return {f"{name}p50_ms": percentile(values, 0.5), f"{name}p95_ms": percentile(values, 0.95)}
+def spread(values, name=""):
+    return {f"{name}p50_ms": percentile(values, 0.5), f"{name}p95_ms": percentile(values, 0.95),
+            f"{name}samples_ms": [round(value, 4) for value in values]}
 
 
 class Bench:
@@ -115,7 +116,7 @@ class Bench:
                  "prefill_tokens_per_s": 1000 * prompt_tokens / prefill_ms}
         if decoded and decode_ms > 0:
             entry["decode_tokens_per_s"] = 1000 * decoded / decode_ms
-        return entry | spread(walls, "") | spread([1000 * first for _, first, _ in runs], "ttft_")
+        return entry | spread(walls) | spread([1000 * first for _, first, _ in runs], "ttft_")
 
     def embedding(self):
         def work():
@@ -127,7 +128,7 @@ class Bench:
         tokens = sum(self.model.count_tokens(text, raw=True) for text in self.corpus)
         return {"mode": "embedding", "requests": len(times), "texts": len(self.corpus),
                 "tokens": tokens * len(times),
-                "tokens_per_s": 1000 * tokens / percentile(times, 0.5)} | spread(times, "")
+                "tokens_per_s": 1000 * tokens / percentile(times, 0.5)} | spread(times)
 
     def tokenizer(self):
         text = "\n".join(self.corpus)
@@ -144,7 +145,7 @@ class Bench:
         median = percentile(times, 0.5)
         return {"mode": "tokenizer", "requests": len(times), "bytes": len(text.encode()),
                 "tokens": count, "tokens_per_s": 1000 * count / median,
-                "mb_per_s": len(text.encode()) / median / 1000} | spread(times, "")
+                "mb_per_s": len(text.encode()) / median / 1000} | spread(times)
 
     def overhead(self):
         """What a call of Python costs beside the engine's own time in it, and beside the command's
@@ -168,4 +169,4 @@ class Bench:
         own = percentile([wall - inside for wall, inside in zip(walls, engine)], 0.5)
         return {"mode": "overhead", "requests": len(runs), "engine_ms": percentile(engine, 0.5),
                 "command_ms": percentile(commands, 0.5), "python_ms": own,
-                "python_share": own / percentile(engine, 0.5)} | spread(walls, "")
+                "python_share": own / percentile(engine, 0.5)} | spread(walls)

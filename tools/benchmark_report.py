@@ -12,6 +12,7 @@ def load(path):
         found = json.loads(path.read_text(encoding="utf-8"))
         assert isinstance(found["machine"]["cpu"], str)
         assert all(isinstance(entry["mode"], str) for entry in found["results"])
+        assert isinstance(found["date"], str) and isinstance(found["version"], str)
         return found
     except (json.JSONDecodeError, KeyError, TypeError, AssertionError) as error:
         raise ValueError(f"{path} is no result of tools/benchmark.py ({error})") from None
@@ -81,29 +82,36 @@ def comparison(rows, result, baseline):
 
 
 def chart(result, baseline=None):
-    """Bars of each mode's tokens/s and p50, as SVG; a mark where the baseline's stand."""
+    """A row for each mode, as SVG: every sample's time, their median, and the baseline's."""
     before = {entry["mode"]: entry for entry in baseline["results"]} if baseline else {}
-    bars = []
-    for entry in result["results"]:
-        old = before.get(entry["mode"], {})
-        if "tokens_per_s" in entry:
-            bars.append((f"{entry['mode']}, tokens/s", entry["tokens_per_s"], old.get("tokens_per_s")))
-        bars.append((f"{entry['mode']}, p50 ms", entry["p50_ms"], old.get("p50_ms")))
-    width, left, row = 760, 210, 30
-    height = 64 + row * len(bars)
-    title = (f"culet {result['version']}, {result['model']['variant']}, {result['machine']['cpu']}, "
-             f"{result['machine']['threads']} threads, {result['date']}")
+    width, left, right, row = 760, 110, 240, 34
+    height = 74 + row * len(result["results"])
+    titles = (f"culet {result['version']}: {result['model']['variant']}, {result['date']}",
+              f"{result['machine']['cpu']}, level {result['machine']['level']}, "
+              f"{result['machine']['threads']} threads. Ticks: milliseconds of each sample from 0; "
+              "blue: median" + ("; red: median of the baseline" if baseline else ""))
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
              f'width="{width}" height="{height}" font-family="sans-serif" font-size="13">',
              f'<rect width="{width}" height="{height}" fill="white"/>',
-             f'<text x="12" y="24" font-weight="bold">{html.escape(title)}</text>']
-    for index, (name, value, old) in enumerate(bars):
-        top = 44 + row * index
-        scale = (width - left - 110) / max(value, old or 0, 1e-9)
-        parts.append(f'<text x="{left - 8}" y="{top + 14}" text-anchor="end">{html.escape(name)}</text>')
-        parts.append(f'<rect x="{left}" y="{top}" width="{scale * value:.1f}" height="18" fill="#4a78b5"/>')
-        parts.append(f'<text x="{left + scale * value + 6:.1f}" y="{top + 14}">{value:.4g}</text>')
-        if old:
-            parts.append(f'<rect x="{left + scale * old - 1:.1f}" y="{top - 3}" width="2" height="24" '
-                         f'fill="#b5482f"><title>baseline {old:.4g}</title></rect>')
+             f'<text x="12" y="22" font-weight="bold">{html.escape(titles[0])}</text>',
+             f'<text x="12" y="42" font-size="11">{html.escape(titles[1])}</text>']
+    for index, entry in enumerate(result["results"]):
+        top = 58 + row * index
+        old = before.get(entry["mode"], {}).get("p50_ms")
+        scale = (width - left - right) / max(*entry["samples_ms"], old or 0, 1e-9)
+        parts.append(f'<text x="{left - 8}" y="{top + 16}" text-anchor="end">{entry["mode"]}</text>')
+        parts.append(f'<line x1="{left}" y1="{top + 12}" x2="{width - right}" y2="{top + 12}" '
+                     'stroke="#ccc"/>')
+        for sample in entry["samples_ms"]:
+            x = left + scale * sample
+            parts.append(f'<line x1="{x:.1f}" y1="{top + 5}" x2="{x:.1f}" y2="{top + 19}" '
+                         'stroke="#999"/>')
+        for value, colour in ((old, "#b5482f"), (entry["p50_ms"], "#2f62b5")):
+            if value:
+                parts.append(f'<rect x="{left + scale * value - 1.5:.1f}" y="{top}" width="3" '
+                             f'height="24" fill="{colour}"/>')
+        figures = f"p50 {entry['p50_ms']:.4g} ms"
+        if "tokens_per_s" in entry:
+            figures += f", {entry['tokens_per_s']:.4g} tokens/s"
+        parts.append(f'<text x="{width - right + 12}" y="{top + 16}">{figures}</text>')
     return "\n".join([*parts, "</svg>", ""])
