@@ -103,7 +103,7 @@ FUZZ_TARGETS ?=
 fuzz:  ## Builds the fuzz targets with clang and runs each for FUZZ_SECONDS (60) under the sanitizers
 	@tools/install_deps.sh fuzz
 	@$(call configure,fuzz)
-	@$(call compile,fuzz)
+	@$(call compile,fuzz) --target culet_fuzz_targets
 	@tools/fuzz.sh $(FUZZ_TARGETS)
 
 .PHONY: format
