@@ -232,8 +232,9 @@ void Scheduler::PlanRows() {
     budget -= count;
   }
   // Rows that become logits stand together, those of which only the hidden state is wanted last.
-  std::ranges::stable_partition(shares,
-                                [](const auto& share) { return !share.first->wants_hidden(); });
+  // (Not std::ranges': clang 14 cannot compile what that returns.)
+  std::stable_partition(shares.begin(), shares.end(),
+                        [](const auto& share) { return !share.first->wants_hidden(); });
   for (const auto& [active, count] : shares) AddPart(*active, count);
 }
 
