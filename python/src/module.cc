@@ -33,7 +33,8 @@ void AddErrors(nb::module_& /*module*/) {
 NB_MODULE(_culet, module) {
   namespace cp = culet::python;
   // On by the tests: a user who keeps a model until the very end has done nothing wrong.
-  nanobind::set_leak_warnings(std::getenv("CULET_PYTHON_LEAKS") != nullptr);
+  const char* leaks = std::getenv("CULET_PYTHON_LEAKS");
+  nanobind::set_leak_warnings(leaks != nullptr && *leaks != '\0');
   module.def("version", &culet::Version);
   module.def("begin_shutdown", &cp::BeginShutdown);
   module.def("after_fork_in_child", &cp::AfterForkInChild);

@@ -40,7 +40,8 @@ def question(number: int) -> str:
 
 
 def run_python(script: str, *, seconds: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A script in an interpreter of its own; it must end by itself."""
+    """A script in an interpreter of its own; it must end by itself. CULET_PYTHON_LEAKS="" for scripts with
+    daemon threads: what these hold when Python stops them is lost, whatever we do."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         capture_output=True,

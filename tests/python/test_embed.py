@@ -187,7 +187,8 @@ def test_a_program_ends_while_threads_embed() -> None:
             while model.statistics.steps < 3:
                 time.sleep(0.001)
             print("ok", flush=True)
-            """
+            """,
+            CULET_PYTHON_LEAKS="",
         )
     )
 

@@ -17,8 +17,8 @@ LOAD = f"import culet; model = culet.Model({str(PEBBLE)!r}, threads=2)\n"
 ENDLESS = "max_tokens=0, ignore_stop_tokens=True"
 
 
-def run(script: str) -> None:
-    check_clean(run_python(LOAD + textwrap.dedent(script)))
+def run(script: str, **variables: str) -> None:
+    check_clean(run_python(LOAD + textwrap.dedent(script), **variables))
 
 
 def test_a_program_ends_with_a_model_in_use() -> None:
@@ -42,7 +42,8 @@ def test_a_program_ends_while_threads_wait() -> None:
         while model.statistics.steps < 20:
             time.sleep(0.001)
         print("ok", flush=True)
-        """
+        """,
+        CULET_PYTHON_LEAKS="",
     )
 
 
@@ -62,7 +63,8 @@ def test_a_program_ends_while_daemon_threads_stream() -> None:
         while model.statistics.steps < 20:
             time.sleep(0.001)
         print("ok", flush=True)
-        """
+        """,
+        CULET_PYTHON_LEAKS="",
     )
 
 
