@@ -194,7 +194,7 @@ class Engine:
         try:
             vectors, tokens = _culet.embed(native, texts, config._native(), stop)
         except BaseException as error:
-            watch.ended(None, error)
+            watch.ended(None, None if stop.stopped else error)
             raise
         finally:
             with self._lock:

@@ -40,7 +40,8 @@ NB_MODULE(_culet, module) {
   module.def("after_fork_in_child", &cp::AfterForkInChild);
   nanobind::class_<cp::StopFlag>(module, "StopFlag")
       .def(nanobind::init<>())
-      .def("stop", [](cp::StopFlag& self) { self.stopped = true; });
+      .def("stop", [](cp::StopFlag& self) { self.stopped = true; })
+      .def_prop_ro("stopped", [](const cp::StopFlag& self) { return self.stopped.load(); });
   cp::AddErrors(module);
   cp::AddText(module);
   cp::AddOptions(module);

@@ -215,7 +215,8 @@ def test_the_command_answers_goes_on_and_logs(command: Any) -> None:
     assert (again.returncode, again.stdout) == (0, "5\n"), again.stderr
     logged = json.loads(command("logs", "--json", "-n", "2").stdout)
     assert [entry["model"] for entry in logged] == ["culet", "culet"]
-    assert logged[1]["response"] == "72" and logged[1]["input_tokens"] > 0
+    assert {entry["response"] for entry in logged} == {"72", "5"}
+    assert all(entry["input_tokens"] > 0 for entry in logged)
     assert list(Path(command.user).glob("*.db"))
 
 

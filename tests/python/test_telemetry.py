@@ -231,6 +231,49 @@ def test_chats_are_spans_a_turn(model: culet.Model, telemetry: Telemetry) -> Non
     assert cached == second.result.usage.cached_tokens > 0
 
 
+def test_embeddings_are_spans(model: culet.Model, telemetry: Telemetry) -> None:
+    texts = ["A cat sat.", "What is 27 + 45?"]
+    model.embed(texts, dimensions=8)
+    span = telemetry.span()
+    assert span.name == f"embeddings {PEBBLE}"
+    tokens = attributes(span)["gen_ai.usage.input_tokens"]
+    assert tokens >= sum(len(model.tokenizer.encode(text)) for text in texts)
+    assert attributes(span) == {
+        "gen_ai.operation.name": "embeddings",
+        "gen_ai.provider.name": "culet",
+        "gen_ai.request.model": str(PEBBLE),
+        "gen_ai.embeddings.dimension.count": 8,
+        "gen_ai.usage.input_tokens": tokens,
+        "culet.device": "cpu",
+        "culet.model.variant": model.info.variant,
+    }
+    (point,) = telemetry.points()["gen_ai.client.token.usage"]
+    assert (point.attributes["gen_ai.token.type"], point.sum) == ("input", tokens)
+    with pytest.raises(culet.Error):
+        model.embed("word " * 9000)
+    span = telemetry.span()
+    assert span.status.status_code is StatusCode.ERROR
+    assert "gen_ai.usage.input_tokens" not in attributes(span)
+
+
+def test_embeddings_of_a_task_that_is_cancelled(model: culet.Model, telemetry: Telemetry) -> None:
+    tracer = telemetry.provider.get_tracer("test")
+
+    async def main() -> None:
+        with tracer.start_as_current_span("root"):
+            task = asyncio.create_task(culet.AsyncModel(model).embed(["word " * 500] * 2000))  # type: ignore[arg-type]
+            await asyncio.sleep(0.3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())  # waits for its threads
+    root, span = sorted(telemetry.spans(), key=lambda span: span.name, reverse=True)
+    assert span.parent and root.context and span.parent.span_id == root.context.span_id
+    assert attributes(span)["gen_ai.response.finish_reasons"] == ("cancelled",)
+    assert span.status.status_code is StatusCode.UNSET
+
+
 def test_an_error_is_the_spans(model: culet.Model, telemetry: Telemetry) -> None:
     with pytest.raises(culet.ResourceError) as caught:
         model.generate("word " * 9000)
