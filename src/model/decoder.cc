@@ -213,7 +213,15 @@ void Decoder::PerLayerEmbeddings(Context& ctx, std::span<const std::int32_t> tok
   const View<float, 2> token = Dense(buffers_.ple, rows, width);                // [rows, layers·P]
   const View<float, 2> projected = Dense(buffers_.ple_projected, rows, width);  // [rows, layers·P]
   ple_stride_ = width;
-  Embed(ctx, global.ple_table, tokens, begin, global.ple_scale, token);
+  // In blocks, so that the source can let go of the rows: a row may keep much around it resident.
+  constexpr std::int64_t kBlock = 64;
+  for (std::int64_t row = 0; row < rows; row += kBlock) {
+    const std::int64_t count = std::min(kBlock, rows - row);
+    Embed(ctx, global.ple_table,
+          tokens.subspan(static_cast<std::size_t>(row), static_cast<std::size_t>(count)), begin,
+          global.ple_scale, View<float, 2>(token.row(row), {count, width}));
+    weights_.PleRowsWereRead(count);
+  }
   MatMul(ctx, embedded, global.ple_projection.slice(begin, width), projected);
   PleCombine(ctx, projected, 1.0f / std::sqrt(static_cast<float>(config_.hidden)), global.ple_norm,
              eps_, token);

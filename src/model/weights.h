@@ -66,6 +66,8 @@ class WeightSource {
   virtual const GlobalWeights& global() = 0;
   // Valid until the next call.
   virtual const LayerWeights& layer(int index) = 0;
+  // `count` rows of the per-layer table were read, and the step reads none of them again.
+  virtual void PleRowsWereRead(std::int64_t count) { (void)count; }
 };
 
 }  // namespace culet

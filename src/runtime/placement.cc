@@ -8,9 +8,10 @@
 namespace culet {
 namespace {
 
-// A fault maps up to 64 KiB around a row: 1024 rows are 64 MiB at most. They stay in the page cache
-// when let go, so coming back costs a fault and no read.
-constexpr std::size_t kTouchedRowsKept = 1024;
+// A fault maps 64 KiB around a row, and from Linux 6.18 on the whole folio of the page cache, often
+// half a MiB: 64 rows are 32 MiB then. They stay in the page cache when let go, so coming back
+// costs a fault and no read.
+constexpr std::int64_t kTouchedRowsKept = 64;
 
 // √width as a model in the table's dtype multiplies by it: rounded to bf16 where the table is bf16
 // (transformers Gemma4TextScaledWordEmbedding keeps embed_scale in the weight's dtype).
@@ -108,16 +109,19 @@ Vector MappedWeights::AsVector(const std::string& name) {
 void MappedWeights::PrefetchRows(std::span<const std::int32_t> tokens) {
   if (global_.ple_table.data == nullptr) return;
   const TensorView& table = checkpoint_.tensor("embed_tokens_per_layer.weight");
-  touched_rows_ += tokens.size();
-  if (touched_rows_ > kTouchedRowsKept) {
-    table.file->DontNeed(table.file_offset, table.bytes.size());
-    touched_rows_ = tokens.size();
-  }
   const std::uint64_t row_bytes = table.bytes.size() / static_cast<std::uint64_t>(table.shape[0]);
   for (const std::int32_t token : tokens) {
     table.file->WillNeed(table.file_offset + static_cast<std::uint64_t>(token) * row_bytes,
                          row_bytes);
   }
+}
+
+void MappedWeights::PleRowsWereRead(std::int64_t count) {
+  touched_rows_ += count;
+  if (touched_rows_ < kTouchedRowsKept) return;
+  const TensorView& table = checkpoint_.tensor("embed_tokens_per_layer.weight");
+  table.file->DontNeed(table.file_offset, table.bytes.size());
+  touched_rows_ = 0;
 }
 
 }  // namespace culet

@@ -23,9 +23,10 @@ class MappedWeights : public WeightSource {
   std::uint64_t bytes() const { return vectors_.size() * sizeof(float); }
 
   // Asks the system to read the per-layer rows of these tokens before they are needed: they are
-  // scattered over gigabytes, and each would be a page fault of its own. Now and then it lets go of
-  // the rows of earlier steps, so that the table never becomes resident as a whole.
+  // scattered over gigabytes, and each would be a page fault of its own.
   void PrefetchRows(std::span<const std::int32_t> tokens);
+  // Now and then lets go of them, so that the table never becomes resident as a whole.
+  void PleRowsWereRead(std::int64_t count) override;
 
  private:
   Matrix AsMatrix(const std::string& name) const;
@@ -35,7 +36,7 @@ class MappedWeights : public WeightSource {
   std::vector<float> vectors_;  // storage of every Vector; reserved once, never moved
   GlobalWeights global_;
   std::vector<LayerWeights> layers_;
-  std::size_t touched_rows_ = 0;  // of the per-layer table, since it was last let go
+  std::int64_t touched_rows_ = 0;  // of the per-layer table, since it was last let go
 };
 
 }  // namespace culet
