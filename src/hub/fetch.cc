@@ -168,15 +168,21 @@ class Transfer {
   void FetchPiece(Range piece) {
     // Of its own: four connections that break at once have failed once, not four times.
     RetryPlan plan(client_.clock(), kTries, client_.settings().first_wait_s);
+    bool ask_hub = false;  // and not the address that another piece was redirected to
     while (piece.begin < piece.end && !stop_) {
       if (whole_) piece.begin = 0;
+      const std::string address = ask_hub ? url_ : Address();
       // A server without ranges begins anew each time: that alone is no progress.
       const auto reached = [&] { return whole_ ? partial_.have() : piece.begin; };
       const std::uint64_t before = reached();
       try {
-        const Answer answer = TryPiece(&piece);
+        const Answer answer = TryPiece(&piece, address);
         if (stop_) return;
         if (piece.begin == piece.end) return;
+        ask_hub = address != url_;
+        // A signed address that is too old now, or used up by another piece: the hub gives a new
+        // one, and only what that one answers counts.
+        if (ask_hub) continue;
         Refuse(answer, &plan);
       } catch (const TransportError& error) {
         plan.Progress(reached() - before);
@@ -232,11 +238,11 @@ class Transfer {
     }
   }
 
-  // One exchange; moves piece->begin over what came.
-  Answer TryPiece(Range* piece) {
+  // One exchange with `address`; moves piece->begin over what came.
+  Answer TryPiece(Range* piece, const std::string& address) {
     const bool everything = piece->begin == 0 && piece->end == file_.bytes;
     HttpRequest request;
-    request.url = Address();
+    request.url = address;
     if (!everything && !whole_) {
       request.headers.emplace_back(
           "Range", "bytes=" + std::to_string(piece->begin) + "-" + std::to_string(piece->end - 1));
@@ -265,7 +271,11 @@ class Transfer {
       throw;
     }
     if (content && piece->begin < piece->end) throw WrongAnswer{"the answer ends too early"};
-    if (content) KeepAddress(answer.url);
+    if (content) {
+      KeepAddress(answer.url);
+    } else {
+      ForgetAddress();
+    }
     return answer;
   }
 
