@@ -204,7 +204,7 @@ class Transfer {
   void Refuse(const Answer& answer, RetryPlan* plan) {
     const int status = answer.response.status;
     const std::string place = answer.url.ForMessages();
-    const bool redirected = ForgetAddress(answer.url);
+    const bool redirected = CameFromElsewhere(answer.url);
     if (Client::WorthRetrying(status) || (redirected && status >= 400)) {
       // What a redirect led to may have been a signed address that is too old now: the hub gives a
       // new one.
@@ -321,9 +321,8 @@ class Transfer {
     const std::lock_guard lock(mutex_);
     address_.clear();
   }
-  // True where the answer came from elsewhere than the hub's own address of the file.
-  bool ForgetAddress(const Url& answered) {
-    ForgetAddress();
+  // Than from the hub's own address of the file.
+  bool CameFromElsewhere(const Url& answered) const {
     const std::optional<Url> own = Url::Parse(url_);
     return own && own->text() != answered.text();
   }
