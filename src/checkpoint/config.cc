@@ -25,44 +25,6 @@ constexpr std::int64_t kMaxExpertIntermediate = 1 << 17;
 constexpr std::int64_t kMaxPositions = 1 << 24;
 constexpr std::int64_t kMaxToken = kMaxVocab - 1;
 
-// What transformers writes into every config, and what says nothing about a text decoder's shape.
-// `dtype` among them: each tensor's own dtype counts.
-constexpr std::string_view kHarmless[] = {"_name_or_path",
-                                          "architectures",
-                                          "attention_dropout",
-                                          "chunk_size_feed_forward",
-                                          "dtype",
-                                          "finetuning_task",
-                                          "id2label",
-                                          "initializer_range",
-                                          "label2id",
-                                          "output_attentions",
-                                          "output_hidden_states",
-                                          "problem_type",
-                                          "return_dict",
-                                          "sep_token_id",
-                                          "tokenizer_class",
-                                          "torch_dtype",
-                                          "torchscript",
-                                          "transformers_version",
-                                          "unsloth_fixed",
-                                          "unsloth_version",
-                                          "use_cache",
-                                          "_attn_implementation",
-                                          "_attn_implementation_autoset",
-                                          "tf_legacy_loss"};
-
-// Of the multimodal part, at the top of a conditional config.
-constexpr std::string_view kMultimodal[] = {"audio_config",   "audio_soft_tokens_per_image",
-                                            "audio_token_id", "audio_token_index",
-                                            "boa_token_id",   "boa_token_index",
-                                            "boi_token_id",   "boi_token_index",
-                                            "eoa_token_id",   "eoa_token_index",
-                                            "eoi_token_id",   "eoi_token_index",
-                                            "image_token_id", "image_token_index",
-                                            "video_token_id", "video_token_index",
-                                            "vision_config",  "vision_soft_tokens_per_image"};
-
 // Fields of the text class that the unified text class does not have.
 constexpr std::string_view kNotUnified[] = {"enable_moe_block",      "hidden_size_per_layer_input",
                                             "moe_intermediate_size", "num_experts",
@@ -70,14 +32,6 @@ constexpr std::string_view kNotUnified[] = {"enable_moe_block",      "hidden_siz
 
 constexpr std::array<std::string_view, kLayerKinds> kKindNames = {"sliding_attention",
                                                                   "full_attention"};
-
-// Fields that transformers writes with a value that means "off"; another value changes the model.
-void RefuseSwitches(ConfigFields& fields) {
-  for (const char* key : {"is_encoder_decoder", "is_decoder", "add_cross_attention",
-                          "tie_encoder_decoder", "use_bfloat16"}) {
-    if (fields.Bool(key, false)) fields.Refuse(key, "false", ErrorKind::kUnsupported);
-  }
-}
 
 std::vector<LayerKind> ReadLayerTypes(ConfigFields& fields, std::int64_t layers,
                                       std::vector<std::string>* warnings) {
@@ -395,7 +349,7 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
     ReadExperts(fields, config);
   }
   RefuseSwitches(fields);
-  fields.Ignore(kHarmless);
+  fields.Ignore(HarmlessFields());
 }
 
 // What to say of a model type that is none of the four.
@@ -470,13 +424,11 @@ ModelConfig ParseModelConfig(const Json& json, const std::string& place) {
   ReadTextConfig(fields, "text_config.", &config);
   fields.RefuseUnknown("a Gemma 4 text config");
 
-  config.vision_tower = top.Find("vision_config") != nullptr;
-  config.audio_tower = top.Find("audio_config") != nullptr;
+  ReadMediaConfig(top, &config);
   const std::string_view tokens[] = {"bos_token_id", "eos_token_id", "pad_token_id"};
   top.Ignore(tokens);
-  top.Ignore(kMultimodal);
   RefuseSwitches(top);
-  top.Ignore(kHarmless);
+  top.Ignore(HarmlessFields());
   top.RefuseUnknown("a Gemma 4 config");
   return config;
 }

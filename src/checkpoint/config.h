@@ -1,4 +1,5 @@
-// config.json → ModelConfig: everything that decides the shape of a Gemma 4 text decoder.
+// config.json → ModelConfig: everything that decides the shape of a Gemma 4 text decoder, and of
+// what makes rows of media for it.
 //
 // Source: docs/spec of the family as in transformers (Gemma4TextConfig, Gemma4UnifiedTextConfig).
 // The config decides, never a name: what is unknown is refused by field name.
@@ -12,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "checkpoint/media_config.h"
 
 namespace culet {
 
@@ -60,6 +62,12 @@ struct ModelConfig {
   int kv_shared_layers = 0;   // num_kv_shared_layers
   bool vision_tower = false;  // config names one (text use ignores it)
   bool audio_tower = false;
+  // What turns images and videos, and sounds, into rows of this model; absent where the config has
+  // none or the reason in …_error refuses it.
+  std::optional<VisionConfig> vision;
+  std::optional<AudioConfig> audio;
+  std::string vision_error, audio_error;
+  MediaTokens media_tokens;
   bool bidirectional_vision = false;  // use_bidirectional_attention == "vision"
   std::int64_t bos_token = 2, eos_token = 1, pad_token = 0;
   std::vector<std::string> warnings;  // what a user should know: last layer forced full, …

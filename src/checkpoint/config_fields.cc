@@ -6,6 +6,33 @@
 namespace culet {
 namespace {
 
+// What transformers writes into every config, and what says nothing about a model's shape.
+// `dtype` among them: each tensor's own dtype counts.
+constexpr std::string_view kHarmless[] = {"_name_or_path",
+                                          "architectures",
+                                          "attention_dropout",
+                                          "chunk_size_feed_forward",
+                                          "dtype",
+                                          "finetuning_task",
+                                          "id2label",
+                                          "initializer_range",
+                                          "label2id",
+                                          "output_attentions",
+                                          "output_hidden_states",
+                                          "problem_type",
+                                          "return_dict",
+                                          "sep_token_id",
+                                          "tokenizer_class",
+                                          "torch_dtype",
+                                          "torchscript",
+                                          "transformers_version",
+                                          "unsloth_fixed",
+                                          "unsloth_version",
+                                          "use_cache",
+                                          "_attn_implementation",
+                                          "_attn_implementation_autoset",
+                                          "tf_legacy_loss"};
+
 std::string Range(std::int64_t min, std::int64_t max) {
   return "an integer from " + std::to_string(min) + " to " + std::to_string(max);
 }
@@ -127,5 +154,14 @@ void ConfigFields::RefuseUnknown(const std::string& what) const {
                     "set it to null");
   }
 }
+
+void RefuseSwitches(ConfigFields& fields) {
+  for (const char* key : {"is_encoder_decoder", "is_decoder", "add_cross_attention",
+                          "tie_encoder_decoder", "use_bfloat16"}) {
+    if (fields.Bool(key, false)) fields.Refuse(key, "false", ErrorKind::kUnsupported);
+  }
+}
+
+std::span<const std::string_view> HarmlessFields() { return kHarmless; }
 
 }  // namespace culet

@@ -58,6 +58,13 @@ class ConfigFields {
   std::set<std::string, std::less<>> read_;
 };
 
+// Refuses fields that transformers writes into every config with a value that means "off", where
+// they say something else: that would change the model.
+void RefuseSwitches(ConfigFields& fields);
+
+// What transformers writes into every config, and what says nothing about a model's shape.
+std::span<const std::string_view> HarmlessFields();
+
 // `value` as an integer in [min, max]; nothing if it is of another type (2.0 included) or outside.
 std::optional<std::int64_t> JsonInt(const Json& value, std::int64_t min, std::int64_t max);
 
