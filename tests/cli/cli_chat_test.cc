@@ -237,6 +237,7 @@ TEST(Chat, ATurnThatDoesNotFitIsRefusedAndForgotten) {
 }
 
 TEST(ChatOnATerminal, LinesCanBeEditedAndComeBackFromHistory) {
+  if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   {
     TerminalProgram chat(folder.path(),
@@ -261,6 +262,7 @@ TEST(ChatOnATerminal, LinesCanBeEditedAndComeBackFromHistory) {
 }
 
 TEST(ChatOnATerminal, CtrlCStopsTheAnswerAndNotTheProgram) {
+  if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   TerminalProgram chat(folder.path(), {"chat", "pebble", "--temperature", "4", "--seed", "3"});
   ASSERT_TRUE(chat.WaitForEditor(">>> "));
@@ -284,6 +286,7 @@ TEST(ChatOnATerminal, CtrlCStopsTheAnswerAndNotTheProgram) {
 }
 
 TEST(RunOnATerminal, CtrlCEndsWith130) {
+  if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   TerminalProgram run(folder.path(),
                       {"run", "pebble", "Tell me a story.", "--temperature", "4", "--seed", "3"});
@@ -293,6 +296,7 @@ TEST(RunOnATerminal, CtrlCEndsWith130) {
 }
 
 TEST(RunOnATerminal, ALongPromptShowsHowMuchIsComputedAndThatGoesAway) {
+  if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   std::string prompt;
   for (int i = 0; i < 700; ++i) prompt += "word ";
@@ -327,6 +331,7 @@ TEST(RunInAPipe, ALongPromptShowsNothing) {
 }
 
 TEST(RunOnATerminal, ThinkingIsDimmedThereAndAbsentInAPipe) {
+  if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   const std::vector<std::string> words = {"run",     "pebble",        "What is 2 + 3 + 4?",
                                           "--think", "--temperature", "0"};

@@ -141,6 +141,15 @@ Finished RunShell(const fs::path& folder, const std::string& line, const std::st
   return finished;
 }
 
+bool HasTerminals() {
+  int terminal = -1;
+  int other = -1;
+  if (::openpty(&terminal, &other, nullptr, nullptr, nullptr) != 0) return false;
+  ::close(terminal);
+  ::close(other);
+  return true;
+}
+
 TerminalProgram::TerminalProgram(const fs::path& folder,
                                  const std::vector<std::string>& arguments) {
   winsize size = {};

@@ -34,6 +34,9 @@ struct Finished {
 Finished RunShell(const std::filesystem::path& folder, const std::string& line,
                   const std::string& input = "");
 
+// False where the system has no pseudo-terminals to give (a chroot without /dev/pts).
+bool HasTerminals();
+
 // The command on a terminal: what a person sees and types. The process is killed at the end.
 class TerminalProgram {
  public:

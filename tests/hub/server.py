@@ -1,8 +1,9 @@
 """A hub of our own: the routes of the Hugging Face Hub that a client needs to fetch a model.
 
-Three listeners, each a host of its own to a client: the hub (127.0.0.1), the store that it sends
-LFS files to (localhost), and a stranger (127.0.0.2) that faults may redirect to. Every request is
-recorded, with the headers that came. What goes wrong on command is in faults.py.
+Three hosts to a client, each with listeners of its own: the hub (127.0.0.1), the store that it
+sends LFS files to (127.0.0.3, or 127.0.0.1 with another port), and a stranger (127.0.0.2) that
+faults may redirect to. Every request is recorded, with the headers that came. What goes wrong on
+command is in faults.py.
 
 By hand:  .venv/bin/python tests/hub/server.py OWNER/NAME FOLDER [--gated] [--private] [--token T]
           then HF_ENDPOINT=... culet pull OWNER/NAME
@@ -99,8 +100,9 @@ class Hub:
         return repository
 
     def __enter__(self):
-        for host, address in (("hub", "127.0.0.1"), ("store", "127.0.0.1"),
-                              ("stranger", "127.0.0.2")):
+        # Addresses, for the name "localhost" is not known everywhere (a chroot has no /etc/hosts).
+        for host, address in (("hub", "127.0.0.1"), ("store", "127.0.0.3"),
+                              ("store", "127.0.0.1"), ("stranger", "127.0.0.2")):
             server = _Listener(self, host, address)
             if self.certificate:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -108,10 +110,11 @@ class Hub:
                 server.socket = context.wrap_socket(server.socket, server_side=True)
             self._servers.append(server)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        hub, store, stranger = (server.server_address[1] for server in self._servers)
+        hub, store, beside, stranger = (server.server_address[1] for server in self._servers)
         scheme = "https" if self.certificate else "http"
         self.endpoint = f"{scheme}://127.0.0.1:{hub}"
-        self.store = f"{scheme}://localhost:{store}"
+        self.store = f"{scheme}://127.0.0.3:{store}"
+        self.store_beside_the_hub = f"{scheme}://127.0.0.1:{beside}"
         self.stranger = f"{scheme}://127.0.0.2:{stranger}"
         return self
 

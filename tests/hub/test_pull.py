@@ -164,10 +164,10 @@ class EnvironmentTest(HubCase):
         with Proxy() as proxy:
             self.assert_pulled(self.pull(http_proxy=proxy.url))
             hosts = {target.split("/")[2].split(":")[0] for target in proxy.targets}
-            self.assertEqual(hosts, {"127.0.0.1", "localhost"})
+            self.assertEqual(hosts, {"127.0.0.1", "127.0.0.3"})
             count = len(proxy.targets)
             self.repository.commit(tiny() | {"config.json": tiny()["config.json"] + b"\n"})
-            self.assert_pulled(self.pull(http_proxy=proxy.url, no_proxy="127.0.0.1,localhost"))
+            self.assert_pulled(self.pull(http_proxy=proxy.url, no_proxy="127.0.0.1,127.0.0.3"))
             self.assertEqual(len(proxy.targets), count)
 
     def test_a_proxy_with_a_password_and_one_that_is_not_there(self):

@@ -190,8 +190,8 @@ class RedirectTest(HubCase):
         self.assert_refused(self.pull(), "(?i)redirect")
 
     def test_the_same_host_at_another_port_is_another_host(self):
-        # The store on the hub's own address: a port is part of who one is.
-        self.hub.store = self.hub.store.replace("localhost", "127.0.0.1")
+        # A port is part of who one is.
+        self.hub.store = self.hub.store_beside_the_hub
         self.assert_pulled(self.pull())
 
 
