@@ -51,6 +51,7 @@ void BatchPlanner::LayOut(Arena& arena, const ModelConfig& config, std::int64_t 
   LayOutRows(arena, rows, &all_);
   LayOutRows(arena, rows, &wanted_);
   wanted_token_storage_ = arena.Take<std::int32_t>(rows);
+  wanted_soft_storage_ = arena.Take<const float*>(rows);
   every_row_.resize(static_cast<std::size_t>(rows));
   for (std::int64_t row = 0; row < rows; ++row) every_row_[row] = static_cast<std::int32_t>(row);
 }
@@ -65,8 +66,9 @@ void BatchPlanner::Fill(Context& ctx, const Batch& batch, std::span<const std::i
     target->sequences[index] = batch.sequences[row];
     // The window counts the token itself: exactly `window` keys.
     const std::int64_t begin = std::max<std::int64_t>(0, position - window_ + 1);
+    const std::int32_t end = batch.sliding_ends.empty() ? position + 1 : batch.sliding_ends[row];
     target->visible[static_cast<int>(LayerKind::kSliding)][index] = {
-        static_cast<std::int32_t>(begin), position + 1};
+        static_cast<std::int32_t>(begin), end};
     target->visible[static_cast<int>(LayerKind::kFull)][index] = {0, position + 1};
   }
   BatchPlan& plan = target->plan;
@@ -95,6 +97,12 @@ void BatchPlanner::Plan(Context& ctx, const Batch& batch) {
     wanted_token_storage_[index] = batch.tokens[batch.wanted[index]];
   }
   wanted_tokens_ = {wanted_token_storage_, batch.wanted.size()};
+  wanted_soft_ = {};
+  if (batch.soft.empty()) return;
+  for (std::size_t index = 0; index < batch.wanted.size(); ++index) {
+    wanted_soft_storage_[index] = batch.soft[batch.wanted[index]];
+  }
+  wanted_soft_ = {wanted_soft_storage_, batch.wanted.size()};
 }
 
 }  // namespace culet

@@ -19,6 +19,13 @@ struct Batch {
   std::span<const std::int32_t> positions;  // [rows]
   std::span<const std::int32_t> sequences;  // [rows] index into the page tables
   std::span<const std::int32_t> wanted;     // rows that ask for a result, rising
+  // Rows that a tower made of a picture or a sound: their embedding [hidden], taken as it is (no
+  // √hidden; their token is the pad token, whose per-layer part they have); null for the others.
+  // Empty: no row is one.       [rows]
+  std::span<const float* const> soft;
+  // Where the keys end that a row sees in sliding layers: behind itself, or behind the picture that
+  // it is part of (use_bidirectional_attention). Empty: behind itself.       [rows]
+  std::span<const std::int32_t> sliding_ends;
   // Pages of every sequence by kind of layer, see KindPlan::page_tables.
   std::span<const std::int32_t> page_tables[kLayerKinds];
   std::int64_t table_stride = 0;
@@ -37,6 +44,8 @@ class BatchPlanner {
   const BatchPlan& all() const { return all_.plan; }
   const BatchPlan& wanted() const { return wanted_.plan; }
   std::span<const std::int32_t> wanted_tokens() const { return wanted_tokens_; }
+  // Batch::soft of the wanted rows; empty where that is.
+  std::span<const float* const> wanted_soft() const { return wanted_soft_; }
 
  private:
   struct Rows {
@@ -57,6 +66,8 @@ class BatchPlanner {
   Rows all_, wanted_;
   std::int32_t* wanted_token_storage_ = nullptr;
   std::span<const std::int32_t> wanted_tokens_;
+  const float** wanted_soft_storage_ = nullptr;
+  std::span<const float* const> wanted_soft_;
 };
 
 // Frequencies of the rotary pairs of a head [head_dim / 2], in f32 as the reference forms them.

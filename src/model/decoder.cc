@@ -73,7 +73,7 @@ View<const float, 2> Decoder::Forward(Context& ctx, const Batch& batch, std::spa
   const BatchPlan* plan = &planner_.all();
 
   View<float, 2> x = buffers_.x.first(plan->rows);
-  Embed(ctx, global.embedding, batch.tokens, 0, global.embedding_scale, x);
+  EmbedTokens(ctx, batch.tokens, batch.soft, x);
   if (tap) tap(0, x);
   // Layers past last_kv_layer get theirs when it is known which rows go on.
   int ple_begin = 0;
@@ -96,7 +96,7 @@ View<const float, 2> Decoder::Forward(Context& ctx, const Batch& batch, std::spa
       plan = &planner_.wanted();
       if (config_.ple_width > 0) {
         View<float, 2> embedded = buffers_.branch.first(wanted);
-        Embed(ctx, global.embedding, planner_.wanted_tokens(), 0, global.embedding_scale, embedded);
+        EmbedTokens(ctx, planner_.wanted_tokens(), planner_.wanted_soft(), embedded);
         PerLayerEmbeddings(ctx, planner_.wanted_tokens(), index, layers, embedded);
         ple_begin = index;
       }
@@ -117,6 +117,14 @@ View<const float, 2> Decoder::Forward(Context& ctx, const Batch& batch, std::spa
   }
   RmsNorm(ctx, x, global.final_norm, eps_, buffers_.hidden.first(plan->rows));
   return buffers_.hidden.first(plan->rows);
+}
+
+// out = table[id]·√H, or the row that a tower made (Gemma4Model.forward).
+void Decoder::EmbedTokens(Context& ctx, std::span<const std::int32_t> tokens,
+                          std::span<const float* const> soft, View<float, 2> out) {
+  const GlobalWeights& global = weights_.global();
+  Embed(ctx, global.embedding, tokens, 0, global.embedding_scale, out);
+  if (!soft.empty()) ReplaceRows(ctx, soft, out);
 }
 
 // k = rope(norm(k_proj·r)), v = norm(v_proj·r) without weight; where k_eq_v, v is the raw k

@@ -37,6 +37,9 @@ class Decoder {
                                   std::int64_t positions, int threads);
 
  private:
+  // `soft`: as Batch::soft.
+  void EmbedTokens(Context& ctx, std::span<const std::int32_t> tokens,
+                   std::span<const float* const> soft, View<float, 2> out);
   // Per-layer embeddings of layers [first, last) for the rows of b.x (the scaled embedding), into
   // columns [0, (last − first)·ple_width) of b.ple.
   void PerLayerEmbeddings(Context& ctx, std::span<const std::int32_t> tokens, int first, int last,

@@ -177,6 +177,20 @@ void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32
   });
 }
 
+void ReplaceRows(Context& ctx, std::span<const float* const> rows, View<float, 2> x) {
+  if (x.extent(0) != static_cast<std::int64_t>(rows.size())) {
+    ThrowShape("ReplaceRows: " + std::to_string(rows.size()) + " rows do not fit x " +
+               ShapeText(x));
+  }
+  CheckContiguous("ReplaceRows", "x", x);
+  OverRows(ctx, x.extent(0), x.extent(1), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      if (rows[row] == nullptr) continue;
+      ctx.kernels().narrow(rows[row], DType::kF32, x.row(row), x.extent(1));
+    }
+  });
+}
+
 void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 2> x) {
   CheckWeight("ScaleRows", w, x.extent(1));
   CheckContiguous("ScaleRows", "x", x);

@@ -42,6 +42,9 @@ void PleCombine(Context& ctx, View<const float, 2> projected, float projected_sc
 void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32_t> rows,
                 View<float, 2> out);
 
+// x[r] = rows[r] where that is not null; the others stay.        rows [x.extent(0)] of [n]
+void ReplaceRows(Context& ctx, std::span<const float* const> rows, View<float, 2> x);
+
 // x = x ⊙ w · scale        w [n], or empty for none
 void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 2> x);
 

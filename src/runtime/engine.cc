@@ -68,10 +68,13 @@ Engine::Engine(const ModelConfig& config, const KvPlan& plan, std::unique_ptr<Co
       model_(std::move(model)),
       logits_memory_(LogitsBytes(config_)),
       tokens_(static_cast<std::size_t>(plan.sequences)),
+      soft_(static_cast<std::size_t>(plan.sequences)),
       recomputed_(static_cast<std::size_t>(plan.sequences), 0) {
-  for (auto* rows : {&row_tokens_, &row_positions_, &row_sequences_, &wanted_rows_}) {
+  for (auto* rows :
+       {&row_tokens_, &row_positions_, &row_sequences_, &wanted_rows_, &row_sliding_ends_}) {
     rows->reserve(static_cast<std::size_t>(plan.chunk));
   }
+  row_soft_.reserve(static_cast<std::size_t>(plan.chunk));
 }
 
 std::uint64_t Engine::allocated_bytes() const {
@@ -82,27 +85,51 @@ std::uint64_t Engine::allocated_bytes() const {
 int Engine::AddSequence() {
   const int sequence = kv_.AddSequence();
   tokens_[sequence].clear();
+  soft_[sequence] = {};
   recomputed_[sequence] = 0;
   return sequence;
 }
 
-void Engine::RemoveSequence(int sequence) { kv_.RemoveSequence(sequence); }
+void Engine::RemoveSequence(int sequence) {
+  kv_.RemoveSequence(sequence);
+  soft_[sequence] = {};
+}
 
-void Engine::CheckTokens(std::span<const std::int32_t> tokens) const {
+void Engine::CheckTokens(std::span<const std::int32_t> tokens, const SoftBlocks& soft) const {
   // Ids beyond the per-layer table have no row in it; the reference fails there too.
   const bool ple_is_smaller = config_.ple_width > 0 && config_.ple_vocab < config_.vocab;
   const std::int64_t limit = ple_is_smaller ? config_.ple_vocab : config_.vocab;
   for (const std::int32_t token : tokens) {
-    if (token >= 0 && token < limit) continue;
+    if (token < limit && (token >= 0 || !soft.empty())) continue;
     throw Error(ErrorKind::kInvalidArgument,
                 "token id " + std::to_string(token) + " is outside the model's " +
                     (ple_is_smaller ? "vocab_size_per_layer_input" : "vocab_size") + " of " +
                     std::to_string(limit));
   }
+  for (const SoftPlaces::Place& place : SoftPlaces::Find(tokens, 0, soft)) {
+    if (place.block->hidden() != config_.hidden) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  "soft tokens of " + std::to_string(place.block->hidden()) +
+                      " values were made for another model; this one has a hidden_size of " +
+                      std::to_string(config_.hidden));
+    }
+    // Every other sequence may have a row in the same step.
+    const std::int64_t most = kv_.plan().chunk - kv_.plan().sequences + 1;
+    if (IsWhole(place) && place.block->count() > most) {
+      throw Error(ErrorKind::kResource,
+                  "a picture has " + std::to_string(place.block->count()) +
+                      " tokens, which this model must compute in one step; a step has " +
+                      std::to_string(kv_.plan().chunk) + " rows for " +
+                      std::to_string(kv_.plan().sequences) +
+                      " sequences. Load the model with a chunk of " +
+                      std::to_string(place.block->count() + kv_.plan().sequences - 1) +
+                      ", or give the picture fewer tokens");
+    }
+  }
 }
 
-void Engine::Append(int sequence, std::span<const std::int32_t> tokens) {
-  CheckTokens(tokens);
+void Engine::Append(int sequence, std::span<const std::int32_t> tokens, const SoftBlocks& soft) {
+  CheckTokens(tokens, soft);
   std::vector<std::int32_t>& all = tokens_[sequence];
   const std::int64_t total = static_cast<std::int64_t>(all.size() + tokens.size());
   if (total > kv_.plan().context) {
@@ -112,7 +139,16 @@ void Engine::Append(int sequence, std::span<const std::int32_t> tokens) {
                     std::to_string(kv_.plan().context) +
                     "; a larger context makes room, or shorten the prompt");
   }
+  if (!soft.empty()) {
+    soft_[sequence].Append(
+        SoftPlaces::Find(tokens, static_cast<std::int64_t>(all.size()), soft));
+  }
   all.insert(all.end(), tokens.begin(), tokens.end());
+}
+
+std::int64_t Engine::BeginOfBlockAt(int sequence, std::int64_t position) const {
+  const SoftPlaces::Place* place = soft_[sequence].At(position);
+  return place == nullptr ? position : place->begin;
 }
 
 void Engine::Rewind(int sequence, std::int64_t position) {
@@ -122,30 +158,72 @@ void Engine::Rewind(int sequence, std::int64_t position) {
                                                  std::to_string(position) + " of " +
                                                  std::to_string(all.size()));
   }
+  const SoftPlaces::Place* place = soft_[sequence].At(position);
+  if (place != nullptr && place->begin != position) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "position " + std::to_string(position) + " is inside of a picture or sound, from " +
+                    std::to_string(place->begin) + " to " + std::to_string(place->end()) +
+                    "; go back to where it begins or ends");
+  }
+  soft_[sequence].Rewind(position);
   all.resize(static_cast<std::size_t>(position));
   const std::int64_t wanted = std::min(position, kv_.length(sequence));
   recomputed_[sequence] += wanted - kv_.Rewind(sequence, wanted);
 }
 
-View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTap& tap) {
-  row_tokens_.clear();
-  row_positions_.clear();
-  row_sequences_.clear();
-  wanted_rows_.clear();
+std::int64_t Engine::WholeRows(int sequence, std::int64_t count, std::int64_t most) const {
+  const std::int64_t begin = kv_.length(sequence);
+  const SoftPlaces::Place* place = soft_[sequence].At(begin + count);
+  if (place == nullptr || !IsWhole(*place) || place->begin == begin + count) {
+    return std::min(count, most);
+  }
+  if (place->begin > begin) return place->begin - begin;
+  return place->end() - begin <= most ? place->end() - begin : 0;
+}
+
+// The rows of a step, into the vectors that are kept for it.
+void Engine::GatherRows(std::span<const StepPart> parts) {
+  for (auto* rows :
+       {&row_tokens_, &row_positions_, &row_sequences_, &wanted_rows_, &row_sliding_ends_}) {
+    rows->clear();
+  }
+  row_soft_.clear();
+  bool any_soft = false;
   for (const StepPart& part : parts) {
     const std::vector<std::int32_t>& tokens = tokens_[part.sequence];
     const std::int64_t begin = kv_.length(part.sequence);
     CULET_DCHECK(begin + part.count <= static_cast<std::int64_t>(tokens.size()));
-    for (std::int64_t index = 0; index < part.count; ++index) {
-      const bool last = index + 1 == part.count;
+    const SoftPlaces::Place* place = nullptr;
+    for (std::int64_t position = begin; position < begin + part.count; ++position) {
+      const bool last = position + 1 == begin + part.count;
       if (part.wanted == Wanted::kAll || (part.wanted == Wanted::kLast && last)) {
         wanted_rows_.push_back(static_cast<std::int32_t>(row_tokens_.size()));
       }
-      row_tokens_.push_back(tokens[static_cast<std::size_t>(begin + index)]);
-      row_positions_.push_back(static_cast<std::int32_t>(begin + index));
+      const std::int32_t token = tokens[static_cast<std::size_t>(position)];
+      if (token >= 0) {
+        place = nullptr;
+      } else if (place == nullptr || position >= place->end()) {
+        place = soft_[part.sequence].At(position);
+      }
+      any_soft |= place != nullptr;
+      row_soft_.push_back(place == nullptr ? nullptr : place->block->row(position - place->begin));
+      // Spec: the token's own per-layer embedding is the pad token's (Gemma4Model.forward).
+      row_tokens_.push_back(
+          place == nullptr ? token : static_cast<std::int32_t>(config_.pad_token));
+      row_positions_.push_back(static_cast<std::int32_t>(position));
+      row_sliding_ends_.push_back(static_cast<std::int32_t>(
+          place != nullptr && IsWhole(*place) ? place->end() : position + 1));
       row_sequences_.push_back(part.sequence);
     }
   }
+  if (!any_soft) {
+    row_soft_.clear();
+    row_sliding_ends_.clear();
+  }
+}
+
+View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTap& tap) {
+  GatherRows(parts);
   if (static_cast<std::int64_t>(row_tokens_.size()) > kv_.plan().chunk) {
     throw Error(ErrorKind::kInternal, "a step of " + std::to_string(row_tokens_.size()) +
                                           " rows; at most " + std::to_string(kv_.plan().chunk));
@@ -165,6 +243,8 @@ View<const float, 2> Engine::Step(std::span<const StepPart> parts, const LayerTa
   batch.positions = row_positions_;
   batch.sequences = row_sequences_;
   batch.wanted = wanted_rows_;
+  batch.soft = row_soft_;
+  batch.sliding_ends = row_sliding_ends_;
   for (const LayerKind kind : {LayerKind::kSliding, LayerKind::kFull}) {
     batch.page_tables[static_cast<int>(kind)] = kv_.page_table(kind);
   }
@@ -220,9 +300,9 @@ std::span<const float> Engine::CatchUpStep(int sequence, std::int64_t chunk, con
     kv_.Rewind(sequence, last);
     left = static_cast<std::int64_t>(tokens_[sequence].size()) - computed(sequence);
   }
-  const bool last_step = left <= chunk;
-  const StepPart part = {sequence, std::min(left, chunk),
-                         last_step ? Wanted::kLast : Wanted::kNone};
+  const std::int64_t rows = WholeRows(sequence, std::min(left, chunk), kv_.plan().chunk);
+  const bool last_step = left == rows;
+  const StepPart part = {sequence, rows, last_step ? Wanted::kLast : Wanted::kNone};
   const View<const float, 2> hidden = Step(std::span(&part, 1), tap);
   if (!last_step) return {};
   const View<const float, 2> logits = Logits(hidden);

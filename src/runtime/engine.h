@@ -16,6 +16,7 @@
 #include "model/step_model.h"
 #include "ops/context.h"
 #include "runtime/kv_cache.h"
+#include "runtime/soft_tokens.h"
 
 namespace culet {
 
@@ -55,14 +56,23 @@ class Engine {
   std::span<const std::int32_t> tokens(int sequence) const { return tokens_[sequence]; }
   std::int64_t computed(int sequence) const { return kv_.length(sequence); }
 
-  // Throws Error(kInvalidArgument) for an id outside the vocabulary.
-  void CheckTokens(std::span<const std::int32_t> tokens) const;
-  // Adds tokens to be computed. Throws Error: kInvalidArgument for an id outside the vocabulary,
-  // kResource where they do not fit the context; then nothing has changed.
-  void Append(int sequence, std::span<const std::int32_t> tokens);
+  // Throws Error: kInvalidArgument for an id outside the vocabulary that is no soft token of
+  // `soft`, kResource for a picture that does not fit a step.
+  void CheckTokens(std::span<const std::int32_t> tokens, const SoftBlocks& soft = {}) const;
+  // Adds tokens to be computed; `soft`: the blocks of the soft tokens among them, which stand whole.
+  // Throws Error: kInvalidArgument, kResource as CheckTokens, kResource where they do not fit the
+  // context; then nothing has changed.
+  void Append(int sequence, std::span<const std::int32_t> tokens, const SoftBlocks& soft = {});
   // Forgets the tokens from `position` on. What must be computed again for it catches up at the
-  // next step; recomputed_tokens counts it.
+  // next step; recomputed_tokens counts it. Throws Error(kInvalidArgument) where nothing is, and
+  // inside of a picture or sound.
   void Rewind(int sequence, std::int64_t position);
+  // `position`, or where the picture or sound around it begins.
+  std::int64_t BeginOfBlockAt(int sequence, std::int64_t position) const;
+  // How many rows of the sequence a step may compute that has room for `most` and wants to compute
+  // `count` of them. Rows of a picture that see each other are never parted: `count` falls to where
+  // the picture begins, or rises to its end where it begins now; 0: that is more than `most`.
+  std::int64_t WholeRows(int sequence, std::int64_t count, std::int64_t most) const;
   void Pin(int sequence) { kv_.Pin(sequence); }
   // Gives all pages of the sequence back and keeps its tokens: they are computed again when it goes
   // on (recomputed_tokens counts them).
@@ -116,6 +126,11 @@ class Engine {
   // One step of CatchUp; the logits where it was the last one, else an empty span.
   std::span<const float> CatchUpStep(int sequence, std::int64_t chunk, const LayerTap& tap);
   void Undo(std::span<const StepPart> parts);
+  void GatherRows(std::span<const StepPart> parts);
+  // Whether the place's rows see each other: a picture's, in models that read it both ways.
+  bool IsWhole(const SoftPlaces::Place& place) const {
+    return config_.bidirectional_vision && place.block->visual();
+  }
 
   const ModelConfig& config_;
   std::unique_ptr<Context> context_;
@@ -123,9 +138,12 @@ class Engine {
   std::unique_ptr<StepModel> model_;
   Buffer logits_memory_;
   std::vector<std::vector<std::int32_t>> tokens_;  // by sequence
+  std::vector<SoftPlaces> soft_;                   // by sequence
   std::vector<std::int64_t> recomputed_;           // by sequence
   // Rows of the step, in memory that is kept.
   std::vector<std::int32_t> row_tokens_, row_positions_, row_sequences_, wanted_rows_;
+  std::vector<const float*> row_soft_;          // empty where no row is soft
+  std::vector<std::int32_t> row_sliding_ends_;  // likewise
   mutable std::vector<Growth> growth_;
 };
 

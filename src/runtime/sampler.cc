@@ -57,7 +57,9 @@ Sampler::Sampler(const SamplingParameters& parameters, std::int64_t vocab)
 }
 
 void Sampler::Observe(std::span<const std::int32_t> tokens) {
-  for (const std::int32_t token : tokens) seen_[static_cast<std::size_t>(token)] = true;
+  for (const std::int32_t token : tokens) {
+    if (token >= 0) seen_[static_cast<std::size_t>(token)] = true;  // soft tokens are not drawn
+  }
 }
 
 float Sampler::Adjusted(std::int32_t token, float logit) const {

@@ -45,7 +45,7 @@ void Scheduler::Submit(Request&& request) {
   if (prompt == 0) {
     throw Error(ErrorKind::kInvalidArgument, "the prompt is empty; at least <bos> is needed");
   }
-  engine_.CheckTokens(request.prompt);
+  engine_.CheckTokens(request.prompt, request.soft);
   const bool answer = request.hidden == Wanted::kNone;
   if (prompt + (answer ? 1 : 0) > context) {
     throw Error(ErrorKind::kResource, "the prompt has " + std::to_string(prompt) +
@@ -185,9 +185,10 @@ void Scheduler::Start(Active& active) {
                     request.prompt.begin())
           .first -
       have.begin());
-  engine_.Rewind(active.sequence, common);
-  engine_.Append(active.sequence,
-                 std::span(request.prompt).subspan(static_cast<std::size_t>(common)));
+  const std::int64_t kept = engine_.BeginOfBlockAt(active.sequence, common);
+  engine_.Rewind(active.sequence, kept);
+  engine_.Append(active.sequence, std::span(request.prompt).subspan(static_cast<std::size_t>(kept)),
+                 request.soft);
   if (active.wants_hidden()) return;
   const std::int64_t own = engine_.computed(active.sequence);
   active.report.cached_tokens = engine_.AdoptPrefix(active.sequence);
@@ -222,14 +223,29 @@ void Scheduler::PlanRows() {
     for (Active* active : *list) AddPart(*active, 1);
     budget -= static_cast<std::int64_t>(list->size());
   }
-  // An even share each, the shortest first: what it does not need goes to the longer ones.
-  std::ranges::stable_sort(reading, {}, [&](const Active* active) { return RowsLeft(*active); });
+  PlanPrompts(reading, budget, engine_.kv().plan().chunk - static_cast<std::int64_t>(decoding.size()));
+}
+
+// Rows of prompts: `budget` of them in all, and up to `room` where a picture must be computed whole.
+void Scheduler::PlanPrompts(std::vector<Active*>& reading, std::int64_t budget, std::int64_t room) {
   std::vector<std::pair<Active*, std::int64_t>> shares;
-  for (std::size_t index = 0; index < reading.size(); ++index) {
-    const auto others = static_cast<std::int64_t>(reading.size() - index);
-    const std::int64_t count = std::min(RowsLeft(*reading[index]), budget / others);
-    shares.emplace_back(reading[index], count);
-    budget -= count;
+  const auto take = [&](Active* active, std::int64_t count) {
+    const std::int64_t rows = engine_.WholeRows(active->sequence, count, room);
+    if (rows > 0) shares.emplace_back(active, rows);
+    budget = std::max<std::int64_t>(0, budget - rows);
+    room -= rows;
+  };
+  // Pictures that come now first, for they need much room at once: who waited longest has it.
+  const auto text = std::stable_partition(reading.begin(), reading.end(), [&](const Active* active) {
+    return engine_.WholeRows(active->sequence, 1, room) != 1;
+  });
+  // An even share each, the shortest first: what it does not need goes to the longer ones.
+  std::stable_sort(text, reading.end(), [&](const Active* a, const Active* b) {
+    return RowsLeft(*a) < RowsLeft(*b);
+  });
+  for (auto active = reading.begin(); active != reading.end(); ++active) {
+    const std::int64_t share = std::min(RowsLeft(**active), budget / (reading.end() - active));
+    take(*active, active < text ? std::max<std::int64_t>(share, 1) : share);
   }
   // Rows that become logits stand together, those of which only the hidden state is wanted last.
   // (Not std::ranges': clang 14 cannot compile what that returns.)

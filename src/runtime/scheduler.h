@@ -44,6 +44,7 @@ struct RequestReport {
 
 struct Request {
   std::vector<std::int32_t> prompt;
+  SoftBlocks soft;  // of the soft tokens in the prompt
   SamplingParameters sampling;
   // A sequence of the caller's that stands for a beginning of the prompt or is empty, and is kept
   // at the end; −1: one of the scheduler's, from admission to the end.
@@ -122,6 +123,7 @@ class Scheduler {
   void DeliverHidden(Active& active, View<const float, 2> rows);
   void End(Active& active, RequestEnd end, std::exception_ptr error = nullptr);
   std::int64_t RowsLeft(const Active& active) const;
+  void PlanPrompts(std::vector<Active*>& reading, std::int64_t budget, std::int64_t room);
 
   Engine& engine_;
   SchedulerOptions options_;

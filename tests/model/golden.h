@@ -75,14 +75,17 @@ struct LoadSettings {
   std::int64_t chunk = 512;
   std::int64_t sequences = 1;
   std::int64_t rewind_tokens = 0;
+  std::int64_t prefix_tokens = 0;
   int threads = 1;
   CpuLevel level = AvailableLevels().back();
   bool bf16_kv = false;  // else what the engine chooses by itself
+  std::vector<ConfigOverride> overrides = {};
 };
 
 inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSettings& settings) {
   LoadedModel model;
-  model.checkpoint = std::make_unique<Checkpoint>(Checkpoint::Open(FileSystem::Real(), folder));
+  model.checkpoint = std::make_unique<Checkpoint>(
+      Checkpoint::Open(FileSystem::Real(), folder, settings.overrides));
   KvPlan plan;
   plan.dtype = settings.bf16_kv
                    ? DType::kBF16
@@ -91,6 +94,7 @@ inline LoadedModel LoadModel(const std::filesystem::path& folder, const LoadSett
   plan.chunk = settings.chunk;
   plan.sequences = settings.sequences;
   plan.rewind_tokens = settings.rewind_tokens;
+  plan.prefix_tokens = settings.prefix_tokens;
   model.engine = std::make_unique<Engine>(
       *model.checkpoint, plan, std::make_unique<Context>(settings.threads, settings.level));
   return model;
