@@ -140,8 +140,7 @@ void Engine::Append(int sequence, std::span<const std::int32_t> tokens, const So
                     "; a larger context makes room, or shorten the prompt");
   }
   if (!soft.empty()) {
-    soft_[sequence].Append(
-        SoftPlaces::Find(tokens, static_cast<std::int64_t>(all.size()), soft));
+    soft_[sequence].Append(SoftPlaces::Find(tokens, static_cast<std::int64_t>(all.size()), soft));
   }
   all.insert(all.end(), tokens.begin(), tokens.end());
 }
@@ -208,8 +207,8 @@ void Engine::GatherRows(std::span<const StepPart> parts) {
       any_soft |= place != nullptr;
       row_soft_.push_back(place == nullptr ? nullptr : place->block->row(position - place->begin));
       // Spec: the token's own per-layer embedding is the pad token's (Gemma4Model.forward).
-      row_tokens_.push_back(
-          place == nullptr ? token : static_cast<std::int32_t>(config_.pad_token));
+      row_tokens_.push_back(place == nullptr ? token
+                                             : static_cast<std::int32_t>(config_.pad_token));
       row_positions_.push_back(static_cast<std::int32_t>(position));
       row_sliding_ends_.push_back(static_cast<std::int32_t>(
           place != nullptr && IsWhole(*place) ? place->end() : position + 1));

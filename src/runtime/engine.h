@@ -59,9 +59,9 @@ class Engine {
   // Throws Error: kInvalidArgument for an id outside the vocabulary that is no soft token of
   // `soft`, kResource for a picture that does not fit a step.
   void CheckTokens(std::span<const std::int32_t> tokens, const SoftBlocks& soft = {}) const;
-  // Adds tokens to be computed; `soft`: the blocks of the soft tokens among them, which stand whole.
-  // Throws Error: kInvalidArgument, kResource as CheckTokens, kResource where they do not fit the
-  // context; then nothing has changed.
+  // Adds tokens to be computed; `soft`: the blocks of the soft tokens among them, which stand
+  // whole. Throws Error: kInvalidArgument, kResource as CheckTokens, kResource where they do not
+  // fit the context; then nothing has changed.
   void Append(int sequence, std::span<const std::int32_t> tokens, const SoftBlocks& soft = {});
   // Forgets the tokens from `position` on. What must be computed again for it catches up at the
   // next step; recomputed_tokens counts it. Throws Error(kInvalidArgument) where nothing is, and

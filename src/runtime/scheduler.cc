@@ -223,10 +223,12 @@ void Scheduler::PlanRows() {
     for (Active* active : *list) AddPart(*active, 1);
     budget -= static_cast<std::int64_t>(list->size());
   }
-  PlanPrompts(reading, budget, engine_.kv().plan().chunk - static_cast<std::int64_t>(decoding.size()));
+  PlanPrompts(reading, budget,
+              engine_.kv().plan().chunk - static_cast<std::int64_t>(decoding.size()));
 }
 
-// Rows of prompts: `budget` of them in all, and up to `room` where a picture must be computed whole.
+// Rows of prompts: `budget` of them in all, and up to `room` where a picture must be computed
+// whole.
 void Scheduler::PlanPrompts(std::vector<Active*>& reading, std::int64_t budget, std::int64_t room) {
   std::vector<std::pair<Active*, std::int64_t>> shares;
   const auto take = [&](Active* active, std::int64_t count) {
@@ -236,13 +238,12 @@ void Scheduler::PlanPrompts(std::vector<Active*>& reading, std::int64_t budget, 
     room -= rows;
   };
   // Pictures that come now first, for they need much room at once: who waited longest has it.
-  const auto text = std::stable_partition(reading.begin(), reading.end(), [&](const Active* active) {
-    return engine_.WholeRows(active->sequence, 1, room) != 1;
-  });
+  const auto text = std::stable_partition(
+      reading.begin(), reading.end(),
+      [&](const Active* active) { return engine_.WholeRows(active->sequence, 1, room) != 1; });
   // An even share each, the shortest first: what it does not need goes to the longer ones.
-  std::stable_sort(text, reading.end(), [&](const Active* a, const Active* b) {
-    return RowsLeft(*a) < RowsLeft(*b);
-  });
+  std::stable_sort(text, reading.end(),
+                   [&](const Active* a, const Active* b) { return RowsLeft(*a) < RowsLeft(*b); });
   for (auto active = reading.begin(); active != reading.end(); ++active) {
     const std::int64_t share = std::min(RowsLeft(**active), budget / (reading.end() - active));
     take(*active, active < text ? std::max<std::int64_t>(share, 1) : share);

@@ -16,9 +16,10 @@ std::int32_t TakeIds(std::int64_t count) {
   static std::atomic<std::int64_t> taken = 0;
   const std::int64_t begin = taken.fetch_add(count);
   if (begin + count > std::numeric_limits<std::int32_t>::max()) {
-    throw Error(ErrorKind::kResource,
-                "this process has read as many pictures and sounds as it can tell apart (2147483647 "
-                "soft tokens); start it again");
+    throw Error(
+        ErrorKind::kResource,
+        "this process has read as many pictures and sounds as it can tell apart (2147483647 "
+        "soft tokens); start it again");
   }
   return static_cast<std::int32_t>(-1 - begin);
 }
@@ -47,8 +48,7 @@ std::vector<SoftPlaces::Place> SoftPlaces::Find(std::span<const std::int32_t> to
         blocks, [&](const auto& candidate) { return candidate->IndexOf(tokens[at]) == 0; });
     std::int64_t length = 0;
     if (block != blocks.end()) {
-      while (length < (*block)->count() &&
-             at + static_cast<std::size_t>(length) < tokens.size() &&
+      while (length < (*block)->count() && at + static_cast<std::size_t>(length) < tokens.size() &&
              (*block)->IndexOf(tokens[at + static_cast<std::size_t>(length)]) == length) {
         ++length;
       }

@@ -1,5 +1,5 @@
-// Fails where soft tokens (pictures, sounds) do not stand in a sequence as tokens do: where they are
-// scaled or coloured like text, where a picture's rows see too much or too little, or where a
+// Fails where soft tokens (pictures, sounds) do not stand in a sequence as tokens do: where they
+// are scaled or coloured like text, where a picture's rows see too much or too little, or where a
 // result depends on chunks, company, going back or shared beginnings.
 #include "runtime/soft_tokens.h"
 
@@ -164,8 +164,8 @@ TEST_P(SoftTokens, ASoundIsNeverSeenBothWays) {
   const std::vector<float> all = AllRows(engine, whole);
   const auto& sound = *whole.blocks.front();
   std::vector<float> rows(sound.row(0), sound.row(0) + 10 * config.hidden);
-  cut.Text(4, config, 2).Block(
-      std::make_shared<SoftBlock>(rows, config.hidden, kPlaceholder, false));
+  cut.Text(4, config, 2)
+      .Block(std::make_shared<SoftBlock>(rows, config.hidden, kPlaceholder, false));
   const std::vector<float> beginning = AllRows(engine, cut);
   EXPECT_TRUE(std::equal(beginning.begin(), beginning.end(), all.begin()));
 }
