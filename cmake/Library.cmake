@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(culet_objects "")
-foreach(room base checkpoint hub text ops model runtime api capi)
+foreach(room base checkpoint hub text media ops model runtime api capi)
   if(TARGET culet_${room})
     list(APPEND culet_objects $<TARGET_OBJECTS:culet_${room}>)
   endif()

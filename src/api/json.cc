@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "api/boundary.h"
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {

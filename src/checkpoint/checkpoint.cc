@@ -4,9 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "base/view.h"
-#include "checkpoint/config_fields.h"
 #include "checkpoint/model_files.h"
 
 namespace culet {

@@ -4,8 +4,8 @@
 #include <array>
 #include <map>
 
+#include "base/config_fields.h"
 #include "base/error.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {

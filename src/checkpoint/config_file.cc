@@ -1,9 +1,9 @@
 // config.json as a file: its size limit and the overrides of a command line.
 #include <utility>
 
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "checkpoint/config.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {

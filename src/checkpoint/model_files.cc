@@ -2,9 +2,9 @@
 
 #include <utility>
 
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "base/json.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {

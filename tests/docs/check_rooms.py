@@ -10,12 +10,13 @@ from pathlib import Path
 # What a room may include besides itself: the rooms below it. `culet` is include/culet, the public
 # interface. Front ends stand on it, on base for JSON and errors, and on hub.
 GROUND = {"base"}
-PARTS = GROUND | {"checkpoint", "text", "ops"}
+PARTS = GROUND | {"checkpoint", "text", "media", "ops"}
 MAY_INCLUDE = {
     "base": set(),
     "checkpoint": GROUND,
     "hub": GROUND,
     "text": GROUND,
+    "media": GROUND,
     "ops": GROUND,
     "model": GROUND | {"checkpoint", "ops"},
     "runtime": PARTS | {"model"},

@@ -32,6 +32,7 @@ import compare_goldens
 import fuzz
 import golden_file
 import make_goldens
+import make_media_goldens
 import mistakes
 import numpy_gemma4
 import plain_file
@@ -125,6 +126,7 @@ class Comparison:
 
         def make():
             make_goldens.main(["--out", os.path.join(made, "text")])
+            make_media_goldens.make(os.path.join(made, "media"))
             if compare_goldens.main([COMMITTED, made]):
                 raise Failed("the goldens made anew differ from the committed ones")
             return "equal"

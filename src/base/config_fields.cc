@@ -1,4 +1,4 @@
-#include "checkpoint/config_fields.h"
+#include "base/config_fields.h"
 
 #include <cmath>
 #include <utility>
