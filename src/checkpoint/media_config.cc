@@ -4,9 +4,9 @@
 #include <optional>
 #include <string_view>
 
+#include "base/config_fields.h"
 #include "base/error.h"
 #include "checkpoint/config.h"
-#include "checkpoint/config_fields.h"
 
 namespace culet {
 namespace {
