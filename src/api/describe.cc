@@ -90,8 +90,13 @@ void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
     info->parameters += part.parameters;
     info->weight_bytes += part.bytes;
   }
+  for (const PartWeight& part : MediaSizesByPart(checkpoint)) {
+    info->parts.push_back({part.part, part.parameters, part.bytes});
+    info->parameters += part.parameters;
+    info->weight_bytes += part.bytes;
+  }
   for (const Checkpoint::Listing& listing : checkpoint.listings()) {
-    if (listing.use == TensorUse::kText) continue;
+    if (listing.use != TensorUse::kUnused) continue;
     info->unused_bytes += listing.bytes;
     info->unused.emplace_back(listing.name, listing.reason);
   }
@@ -102,9 +107,11 @@ void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
   info->macs_per_decoded_token = WorkPerDecodedToken(checkpoint.config());
 }
 
-// Bytes of tables that are read row by row and never resident as a whole.
-std::uint64_t LookupBytes(const Checkpoint& checkpoint) {
+// Bytes that text does not make resident as a whole: tables that are read row by row, and encoders
+// of media.
+std::uint64_t NotResidentBytes(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
+  for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;
   for (const char* name : {"embed_tokens_per_layer.weight", "embed_tokens.weight"}) {
     const bool is_head =
         std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
@@ -135,7 +142,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.full_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kFull)];
   info.kv_bytes = memory.kv_bytes;
   info.activation_bytes = memory.activation_bytes;
-  info.resident_bytes = info.weight_bytes - LookupBytes(checkpoint) + memory.total();
+  info.resident_bytes = info.weight_bytes - NotResidentBytes(checkpoint) + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));
   info.has_chat_template = ReadChatTemplate(FileSystem::Real(), checkpoint.folder()).has_value();

@@ -7,6 +7,7 @@
 #include "base/config_fields.h"
 #include "base/error.h"
 #include "base/view.h"
+#include "checkpoint/media_tensors.h"
 #include "checkpoint/model_files.h"
 
 namespace culet {
@@ -83,6 +84,11 @@ void CheckTensor(const TensorView& tensor, const ExpectedTensor& expected) {
   }
 }
 
+bool HasPrefix(std::string_view name, std::span<const std::string_view> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
 // Every tensor of every shard by its full name.
 std::map<std::string, TensorView> Gather(const std::vector<SafetensorsFile>& shards) {
   std::map<std::string, TensorView> all;
@@ -114,7 +120,6 @@ Checkpoint Checkpoint::Open(FileSystem& files, const std::filesystem::path& path
                           result.config_.warnings.end());
   const std::map<std::string, TensorView> present = Gather(result.shards_);
   result.Match(present, model);
-  result.main_dtype_ = MainDType(result.tensors_);
   return result;
 }
 
@@ -142,10 +147,14 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     tensors_.emplace(tensor.name, found->second);
     expected.emplace(name, std::move(tensor));
   }
+  main_dtype_ = MainDType(tensors_);
+  std::map<std::string, ExpectedTensor> media;
+  MatchMedia(present, model, &media);
   const bool second_head =
       config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0;
   for (const auto& [name, tensor] : present) {
-    if (expected.count(name) != 0 || (second_head && name == kHead)) continue;
+    if (expected.count(name) != 0 || media.count(name) != 0) continue;
+    if (second_head && name == kHead) continue;
     if (!UnusedReason(config_, name).empty()) continue;
     throw Error(ErrorKind::kUnsupported,
                 tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
@@ -168,8 +177,12 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     listing.bytes = tensor.bytes.size();
     listing.parameters = static_cast<std::uint64_t>(tensor.elements());
     const auto used = expected.find(name);
+    const auto encoder = media.find(name);
     if (used != expected.end()) {
       listing.part = used->second.part;
+    } else if (encoder != media.end()) {
+      listing.use = TensorUse::kMedia;
+      listing.part = encoder->second.part;
     } else {
       listing.use = TensorUse::kUnused;
       listing.part = "unused";
@@ -177,6 +190,72 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     }
     listings_.push_back(std::move(listing));
   }
+}
+
+// Finds each tensor of one encoder by any of its names into `expected`. Returns why the encoder
+// cannot be computed with, or nothing.
+std::string Checkpoint::MatchEncoder(const std::map<std::string, TensorView>& present,
+                                     const ModelFiles& model,
+                                     const std::vector<ExpectedTensor>& tensors,
+                                     std::span<const std::string_view> prefixes,
+                                     std::map<std::string, ExpectedTensor>* expected) const try {
+  for (const ExpectedTensor& tensor : tensors) {
+    const std::vector<std::string> names = MediaTensorNames(config_, tensor.name);
+    const auto name = std::find_if(names.begin(), names.end(), [&](const std::string& candidate) {
+      return present.count(candidate) != 0;
+    });
+    if (name == names.end()) {
+      if (tensor.optional) continue;
+      return model.weights.string() + ": tensor " + names.front() +
+             " is missing; config.json asks " + AskedShape(tensor) +
+             ". Weights and config are of different models, or the file is incomplete";
+    }
+    CheckTensor(present.at(*name), tensor);
+    expected->emplace(*name, tensor);
+  }
+  for (const auto& [name, tensor] : present) {
+    if (!HasPrefix(name, prefixes) || expected->count(name) != 0) continue;
+    return tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
+           ShapeText(tensor.shape) + " is one that culet does not know for this config";
+  }
+  return "";
+} catch (const Error& error) {
+  return error.what();
+}
+
+// The encoders that are whole join the tensors that are computed with, and `media` by full name. Of
+// one that is not, nothing does, and vision_error or audio_error says why.
+void Checkpoint::MatchMedia(const std::map<std::string, TensorView>& present,
+                            const ModelFiles& model, std::map<std::string, ExpectedTensor>* media) {
+  const auto match = [&](const char* key, const std::string& refused, const char* given,
+                         const std::vector<ExpectedTensor>& tensors,
+                         std::span<const std::string_view> prefixes) -> std::string {
+    if (!refused.empty()) return refused;
+    if (tensors.empty()) {
+      return model.config.string() + ": there is no " + key + ": the model takes no " + given;
+    }
+    const std::string file = model.weights.string() + ": ";
+    const bool any = std::any_of(present.begin(), present.end(), [&](const auto& entry) {
+      return HasPrefix(entry.first, prefixes);
+    });
+    // A checkpoint whose encoder was left out is a text model.
+    if (!any) {
+      return file + "has no tensor of the " + tensors.front().part + ": it takes no " + given;
+    }
+    std::map<std::string, ExpectedTensor> expected;
+    const std::string problem = MatchEncoder(present, model, tensors, prefixes, &expected);
+    if (!problem.empty()) {
+      warnings_.push_back(std::string("the model cannot be given ") + given + ": " + problem);
+      return problem;
+    }
+    for (const auto& [name, tensor] : expected) tensors_.emplace(tensor.name, present.at(name));
+    media->merge(expected);
+    return "";
+  };
+  vision_error_ = match("vision_config", config_.vision_error, "images or videos",
+                        VisionTensors(config_), VisionPrefixes());
+  audio_error_ =
+      match("audio_config", config_.audio_error, "sounds", AudioTensors(config_), AudioPrefixes());
 }
 
 // lm_head.weight beside tied embeddings: unused where equal, used where it differs. Returns why it

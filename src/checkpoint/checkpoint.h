@@ -4,7 +4,9 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/config.h"
@@ -20,8 +22,9 @@ class Checkpoint {
   // `path`: a folder with config.json and model.safetensors or model.safetensors.index.json, or a
   // .safetensors file beside config.json. Every text tensor that the config asks for is there with
   // the right shape and a dtype that culet computes with (f32, bf16, f16), and every tensor that is
-  // there has a row in the table, or Error names the one that does not. Reads headers only, and
-  // lm_head.weight where it stands beside tied embeddings (to see whether it differs).
+  // there has a row in the table, or Error names the one that does not. An encoder of media is
+  // whole in this sense or not used: see vision_error. Reads headers only, and lm_head.weight where
+  // it stands beside tied embeddings (to see whether it differs).
   static Checkpoint Open(FileSystem& files, const std::filesystem::path& path,
                          const std::vector<ConfigOverride>& overrides = {});
 
@@ -29,8 +32,8 @@ class Checkpoint {
   const std::filesystem::path& folder() const { return folder_; }
 
   // By the name without the family prefix: "embed_tokens.weight", "layers.3.mlp.gate_proj.weight",
-  // "lm_head.weight" (only where !head_is_embedding()). Throws Error(kInternal) if the table does
-  // not ask for it.
+  // "lm_head.weight" (only where !head_is_embedding()); of media encoders "vision_tower.…". Throws
+  // Error(kInternal) if the table does not ask for it.
   const TensorView& tensor(const std::string& name) const;
   bool has_tensor(const std::string& name) const;
 
@@ -38,6 +41,11 @@ class Checkpoint {
   bool head_is_embedding() const { return head_is_embedding_; }
   // The dtype that most bytes of the text weights have: decides KV and operand precision.
   DType main_dtype() const { return main_dtype_; }
+
+  // Why images and videos (sounds) cannot be computed with; empty where they can: config.vision
+  // (config.audio) is there, and so is every tensor of it. Text does not need them.
+  const std::string& vision_error() const { return vision_error_; }
+  const std::string& audio_error() const { return audio_error_; }
 
   // Every tensor in the files with what becomes of it, for `info`.
   struct Listing {
@@ -51,18 +59,25 @@ class Checkpoint {
   const std::vector<Listing>& listings() const { return listings_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
 
-  // The text tensors by short name, as tensor() finds them.
+  // The tensors that are computed with by short name, as tensor() finds them.
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
 
  private:
   void Match(const std::map<std::string, TensorView>& present, const ModelFiles& model);
+  std::string MatchEncoder(const std::map<std::string, TensorView>& present,
+                           const ModelFiles& model, const std::vector<ExpectedTensor>& tensors,
+                           std::span<const std::string_view> prefixes,
+                           std::map<std::string, ExpectedTensor>* expected) const;
+  void MatchMedia(const std::map<std::string, TensorView>& present, const ModelFiles& model,
+                  std::map<std::string, ExpectedTensor>* media);
   std::string SettleTiedHead(const TensorView& head,
                              std::map<std::string, ExpectedTensor>* expected);
 
   ModelConfig config_;
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> shards_;
-  std::map<std::string, TensorView> tensors_;  // text tensors by short name
+  std::map<std::string, TensorView> tensors_;  // by short name
+  std::string vision_error_, audio_error_;
   std::vector<Listing> listings_;
   std::vector<std::string> warnings_;
   bool head_is_embedding_ = true;

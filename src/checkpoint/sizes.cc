@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include "checkpoint/media_tensors.h"
+
 namespace culet {
 namespace {
 
@@ -81,6 +83,17 @@ std::vector<PartWeight> SizesByPart(const ModelConfig& config, DType dtype) {
 
 std::vector<PartWeight> SizesByPart(const Checkpoint& checkpoint) {
   return Sum(UsedTensors(checkpoint), Stored(checkpoint));
+}
+
+std::vector<PartWeight> MediaSizesByPart(const Checkpoint& checkpoint) {
+  std::vector<ExpectedTensor> used;
+  for (const auto& tensors :
+       {VisionTensors(checkpoint.config()), AudioTensors(checkpoint.config())}) {
+    for (const ExpectedTensor& tensor : tensors) {
+      if (checkpoint.has_tensor(tensor.name)) used.push_back(tensor);
+    }
+  }
+  return Sum(used, Stored(checkpoint));
 }
 
 DecodeReads ReadsPerToken(const ModelConfig& config, DType dtype) {

@@ -23,6 +23,9 @@ std::vector<PartWeight> SizesByPart(const ModelConfig& config, DType dtype);
 // The same with each tensor's own dtype, as it lies in the files.
 std::vector<PartWeight> SizesByPart(const Checkpoint& checkpoint);
 
+// Parts of the media encoders that can be computed with, with each tensor's own dtype.
+std::vector<PartWeight> MediaSizesByPart(const Checkpoint& checkpoint);
+
 // What decoding one token must read of the weights: every matrix once (the embedding table whole
 // where it is the head), of the lookup tables one row, of the experts only the chosen ones.
 struct DecodeReads {

@@ -208,13 +208,13 @@ struct Unused {
   const char* reason;
 };
 
-// Parts of multimodal checkpoints that text alone does not need.
+// Parts of multimodal checkpoints that text does without, where the encoder is not computed with.
 constexpr Unused kMedia[] = {
-    {"model.vision_tower.", "vision tower: text alone does not use it"},
-    {"model.vision_embedder.", "vision embedder: text alone does not use it"},
-    {"model.embed_vision.", "vision embedder: text alone does not use it"},
-    {"model.audio_tower.", "audio tower: text alone does not use it"},
-    {"model.embed_audio.", "audio embedder: text alone does not use it"},
+    {"model.vision_tower.", "vision tower: not used"},
+    {"model.vision_embedder.", "vision embedder: not used"},
+    {"model.embed_vision.", "vision embedder: not used"},
+    {"model.audio_tower.", "audio tower: not used"},
+    {"model.embed_audio.", "audio embedder: not used"},
 };
 
 }  // namespace

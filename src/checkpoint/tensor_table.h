@@ -13,7 +13,8 @@ namespace culet {
 
 enum class TensorUse {
   kText,    // the text decoder computes with it
-  kUnused,  // known, and rightly left alone: media towers, KV of layers that share another's, …
+  kMedia,   // a media encoder does (media_tensors.h)
+  kUnused,  // known, and rightly left alone: KV of layers that share another's, …
 };
 
 // A tensor that a config asks for.
@@ -23,7 +24,9 @@ struct ExpectedTensor {
   std::string symbolic_shape;  // "[num_attention_heads·head_dim, hidden_size]", for messages
   // "embedding", "per-layer embedding" (the table), "per-layer projection" (what mixes it in),
   // "attention", "mlp", "experts", "router", "norms" (layer scalars among them), "head".
+  // Of media encoders see media_tensors.h.
   std::string part;
+  bool optional = false;  // bounds of media encoders
 };
 
 // Every text tensor that `config` needs, in file order (embedding, layers ascending, final norm,
@@ -36,8 +39,8 @@ std::string_view TensorPrefix(const ModelConfig& config);
 // The name in a file of this config: the prefix in front, except of "lm_head.weight".
 std::string FullTensorName(const ModelConfig& config, std::string_view short_name);
 
-// Why a tensor that is in the file but not expected is rightly unused ("vision tower: …", "layer 17
-// shares the KV of layer 13; its own k_proj is not used"); empty if nothing explains it.
+// Why a tensor that is in the file but not expected is rightly unused ("vision tower: not used",
+// "layer 17 shares the KV of layer 13; its own k_proj is not used"); empty if nothing explains it.
 std::string UnusedReason(const ModelConfig& config, std::string_view full_name);
 
 }  // namespace culet

@@ -104,7 +104,7 @@ void AddNorm(Context& ctx, View<const float, 2> branch, std::span<const float> w
 }
 
 void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float eps,
-              View<const float, 2> cos, View<const float, 2> sin) {
+              View<const float, 2> cos, View<const float, 2> sin, int axes) {
   const std::int64_t rows = x.extent(0);
   const std::int64_t heads = x.extent(1);
   const std::int64_t head_dim = x.extent(2);
@@ -117,12 +117,19 @@ void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float ep
     ThrowShape("NormRope: cos " + ShapeText(cos) + " and sin " + ShapeText(sin) + " do not fit x " +
                ShapeText(x) + "; they are [rows, head_dim / 2]");
   }
+  const std::int64_t part = axes < 1 ? 0 : head_dim / axes;
+  if (axes < 1 || (turn && part * axes != head_dim) || (turn && part % 2 != 0)) {
+    ThrowShape("NormRope: heads of " + std::to_string(head_dim) + " are not pairs of " +
+               std::to_string(axes) + " axes");
+  }
   OverRows(ctx, rows, heads * head_dim, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       for (std::int64_t head = 0; head < heads; ++head) {
         float* values = x.row(row) + head * x.stride(1);
         ctx.kernels().rms_norm(values, DataOrNull(w), eps, values, head_dim);
-        if (turn) ctx.kernels().rope(values, cos.row(row), sin.row(row), head_dim);
+        for (std::int64_t at = 0; turn && at < head_dim; at += part) {
+          ctx.kernels().rope(values + at, cos.row(row) + at / 2, sin.row(row) + at / 2, part);
+        }
       }
     }
   });

@@ -23,10 +23,12 @@ void AddNorm(Context& ctx, View<const float, 2> branch, std::span<const float> w
              float scale, View<float, 2> x);
 
 // Norm over the last dimension of each head, then rotary turn (w, cos and sin may be empty: no
-// weight, no turn). Half-split pairs: dimension j turns with j + head_dim/2.
-//   x [rows, heads, head_dim], in place
+// weight, no turn). Half-split pairs: dimension j turns with j + head_dim/2. With more than one
+// axis a head is so many equal parts, each turned by its own part of cos and sin with pairs of its
+// own.
+//   x [rows, heads, head_dim], in place      cos, sin [rows, head_dim/2]
 void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float eps,
-              View<const float, 2> cos, View<const float, 2> sin);
+              View<const float, 2> cos, View<const float, 2> sin, int axes = 1);
 
 // out = gelu_tanh(gate) ⊙ up       gelu(t) = t/2 · (1 + tanh(√(2/π)·(t + 0.044715·t³)))
 // out may be gate

@@ -29,17 +29,18 @@ struct GoldenCase {
   }
 };
 
-inline std::filesystem::path GoldenFolder() {
-  return std::filesystem::path(CULET_SOURCE_DIR) / "tests" / "golden" / "text";
+// "text", or "media": checkpoints with encoders of images and sounds.
+inline std::filesystem::path GoldenFolder(const std::string& kind = "text") {
+  return std::filesystem::path(CULET_SOURCE_DIR) / "tests" / "golden" / kind;
 }
 
-inline std::vector<GoldenCase> GoldenCases() {
-  const std::filesystem::path index = GoldenFolder() / "index.json";
+inline std::vector<GoldenCase> GoldenCases(const std::string& kind = "text") {
+  const std::filesystem::path index = GoldenFolder(kind) / "index.json";
   const Json list = ParseJson(FileSystem::Real().ReadFile(index, 1 << 20), index.string());
   std::vector<GoldenCase> cases;
   for (const Json& entry : list) {
     const std::string name = entry.at("name");
-    cases.push_back({name, entry.at("family"), entry.at("dtype"), GoldenFolder() / name});
+    cases.push_back({name, entry.at("family"), entry.at("dtype"), GoldenFolder(kind) / name});
   }
   return cases;
 }

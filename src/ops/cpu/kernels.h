@@ -61,6 +61,28 @@ struct AttentionBlockArgs {
   float* out = nullptr;  // [queries, stride]
 };
 
+// Attention in which every query sees every key (ops/dense_attention.h) takes keys in blocks of
+// kDenseKeys and queries in tiles of kDenseTile, of which a multiple of kDenseGroup is computed.
+inline constexpr std::int64_t kDensePanel = 16;
+inline constexpr std::int64_t kDenseKeys = 256;
+inline constexpr std::int64_t kDenseGroup = 12;
+inline constexpr std::int64_t kDenseTile = 48;
+
+// A block of keys joined with the running state of a tile of queries.
+struct DenseAttentionArgs {
+  std::int64_t queries = 0;  // a multiple of kDenseGroup, at most kDenseTile
+  std::int64_t keys = 0;     // at most kDenseKeys
+  std::int64_t head_dim = 0;
+  std::int64_t stride = 0;   // of out: head_dim rounded up to kDensePanel
+  const float* q = nullptr;  // [queries, head_dim]
+  const float* k = nullptr;  // panels of keys, each [head_dim, kDensePanel], zero beyond `keys`
+  const float* v = nullptr;  // panels of columns, each [keys, kDensePanel], zero beyond head_dim
+  float* scores = nullptr;   // scratch [queries, kDenseKeys]
+  float* max = nullptr;      // [queries] largest score so far; −∞ at first
+  float* sum = nullptr;      // [queries] Σ e^(s − max)
+  float* out = nullptr;      // [queries, stride] Σ e^(s − max)·v
+};
+
 struct CpuKernels {
   CpuLevel level = CpuLevel::kPlain;
 
@@ -92,6 +114,21 @@ struct CpuKernels {
   Kernel<void(const float* x, DType dtype, void* out, std::int64_t n)> narrow;  // f32 → f32, bf16
   // out += weight · x
   Kernel<void(const float* x, float weight, float* out, std::int64_t n)> add_scaled;
+
+  // Media encoders (ops/encoder.h). `b` of layer_norm may be null.
+  Kernel<void(const float* x, float low, float high, float* out, std::int64_t n)> clamp;
+  Kernel<void(const float* x, const float* w, const float* b, float eps, float* out,
+              std::int64_t n)>
+      layer_norm;
+  Kernel<void(const float* x, const float* shift, const float* scale, float* out, std::int64_t n)>
+      standardize;
+  Kernel<void(const float* x, float* out, std::int64_t n)> silu;
+  Kernel<void(const float* x, const float* gate, float* out, std::int64_t n)> glu;
+  // out += a ⊙ b
+  Kernel<void(const float* a, const float* b, float* out, std::int64_t n)> mul_add;
+  // *out = Σ a·b
+  Kernel<void(const float* a, const float* b, float* out, std::int64_t n)> dot;
+  Kernel<void(const DenseAttentionArgs& args)> dense_attention_block;
 
   // For machine_limits: reads `bytes` once in four forward streams and returns a number that
   // depends on all of them; `steps` rounds of independent multiply-adds in registers, and how many

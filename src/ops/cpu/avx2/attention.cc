@@ -21,11 +21,15 @@ namespace {
 static_assert(kTileRows == CULET_TILE_ROWS);
 #include "ops/cpu/simd/math_inl.h"
 #include "ops/cpu/simd/attention_inl.h"
+#include "ops/cpu/simd/dense_attention_inl.h"
 // clang-format on
 
 }  // namespace
 
-void FillAttentionPart(CpuKernels& table) { FillAttention(table, CpuLevel::kAvx2); }
+void FillAttentionPart(CpuKernels& table) {
+  FillAttention(table, CpuLevel::kAvx2);
+  FillDenseAttention(table, CpuLevel::kAvx2);
+}
 
 }  // namespace culet::avx2
 CULET_TARGET_END

@@ -16,6 +16,7 @@ namespace {
 #include "ops/cpu/avx512/vec_inl.h"
 #include "ops/cpu/simd/math_inl.h"
 #include "ops/cpu/simd/rows_inl.h"
+#include "ops/cpu/simd/encoder_inl.h"
 #include "ops/cpu/simd/limits_inl.h"
 // clang-format on
 
@@ -23,6 +24,7 @@ namespace {
 
 void FillRowsPart(CpuKernels& table) {
   FillRows(table, CpuLevel::kAvx512);
+  FillEncoder(table, CpuLevel::kAvx512);
   table.read_stream = ReadStream;
   table.peak_f32 = Peak<F32Step>;
   table.peak_bf16 = Peak<F32Step>;  // bf16 weights are widened

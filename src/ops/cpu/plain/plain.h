@@ -8,5 +8,6 @@ namespace culet {
 void FillPlainMatMul(CpuKernels& table);
 void FillPlainAttention(CpuKernels& table);
 void FillPlainRows(CpuKernels& table);
+void FillPlainEncoder(CpuKernels& table);
 
 }  // namespace culet

@@ -145,6 +145,7 @@ void FillPlain(CpuKernels& table) {
   FillPlainMatMul(table);
   FillPlainAttention(table);
   FillPlainRows(table);
+  FillPlainEncoder(table);
 }
 
 }  // namespace culet
