@@ -25,6 +25,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
+  EXPECT_EQ(kernels.dense_attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
+  EXPECT_EQ(kernels.layer_norm.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.gelu_mul.level, std::min(GetParam(), CpuLevel::kAvx512));
 }
 
@@ -49,6 +51,14 @@ TEST_P(ForcedLevel, HasEveryKernelOfTheTable) {
   EXPECT_NE(kernels.soft_cap.run, nullptr);
   EXPECT_NE(kernels.narrow.run, nullptr);
   EXPECT_NE(kernels.add_scaled.run, nullptr);
+  EXPECT_NE(kernels.clamp.run, nullptr);
+  EXPECT_NE(kernels.layer_norm.run, nullptr);
+  EXPECT_NE(kernels.standardize.run, nullptr);
+  EXPECT_NE(kernels.silu.run, nullptr);
+  EXPECT_NE(kernels.glu.run, nullptr);
+  EXPECT_NE(kernels.mul_add.run, nullptr);
+  EXPECT_NE(kernels.dot.run, nullptr);
+  EXPECT_NE(kernels.dense_attention_block.run, nullptr);
 }
 
 std::string MessageOf(const char* level) {

@@ -36,5 +36,6 @@ struct Check {
 std::vector<Check> MatMulChecks();
 std::vector<Check> AttentionChecks();
 std::vector<Check> RowChecks();
+std::vector<Check> EncoderChecks();
 
 }  // namespace culet

@@ -81,6 +81,7 @@ int Run(const Options& options) {
   std::vector<Check> checks = MatMulChecks();
   for (Check& check : AttentionChecks()) checks.push_back(std::move(check));
   for (Check& check : RowChecks()) checks.push_back(std::move(check));
+  for (Check& check : EncoderChecks()) checks.push_back(std::move(check));
   std::printf("%s, seed %llu\n", CpuModelName().c_str(),
               static_cast<unsigned long long>(options.seed));
   Context plain(1, CpuLevel::kPlain);
