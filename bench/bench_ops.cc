@@ -6,8 +6,6 @@
 // `--clock cpu` counts the time that the process was given, for machines that are busy with other
 // work; waiting threads count too, so it is exact for one thread only. `ratio` is the median over
 // repetitions of (speed / mean of the limits just before and after it).
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "clock.h"
 #include "ops/attention.h"
 #include "ops/machine_limits.h"
 #include "ops/matmul.h"
@@ -27,22 +26,11 @@
 namespace culet {
 namespace {
 
-double Now(clockid_t clock) {
-  timespec time{};
-  ::clock_gettime(clock, &time);
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
-
 std::string Text(const char* format, std::int64_t a, std::int64_t b = 0, std::int64_t c = 0) {
   char text[96];
   std::snprintf(text, sizeof text, format, static_cast<long>(a), static_cast<long>(b),
                 static_cast<long>(c));
   return text;
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 struct Options {

@@ -31,6 +31,7 @@ import checkpoint
 import compare_goldens
 import fuzz
 import golden_file
+import make_encoder_goldens
 import make_goldens
 import make_media_goldens
 import mistakes
@@ -127,6 +128,7 @@ class Comparison:
         def make():
             make_goldens.main(["--out", os.path.join(made, "text")])
             make_media_goldens.make(os.path.join(made, "media"))
+            make_encoder_goldens.write(os.path.join(made, "media"))
             if compare_goldens.main([COMMITTED, made]):
                 raise Failed("the goldens made anew differ from the committed ones")
             return "equal"

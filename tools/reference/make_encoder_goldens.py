@@ -1,6 +1,6 @@
-"""Makes tests/golden/media: tiny multimodal checkpoints and what transformers computes on them.
+"""Makes the checkpoints of tests/golden/media, and what transformers computes on them.
 
-    python tools/reference/media_goldens.py [--out FOLDER] [--only NAME,NAME]
+    python tools/reference/make_encoder_goldens.py [--out FOLDER] [--only NAME,NAME]
 """
 
 import argparse
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 import checkpoint
 import golden_file
-import media_cases
+import encoder_cases
 import reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -384,7 +384,7 @@ def make_case(case, out):
 
 
 def write(out, only=()):
-    chosen = [case for case in media_cases.cases() if not only or case.name in only]
+    chosen = [case for case in encoder_cases.cases() if not only or case.name in only]
     os.makedirs(out, exist_ok=True)
     for case in chosen:
         tensors = make_case(case, out)
