@@ -46,23 +46,20 @@ LocalWindow WindowOf(const AudioConfig& audio) {
 
 // Row r stands for a distance of (rows − 1 − r) steps: [sin(distance·τ) | cos(distance·τ)] with
 // timescales from 1 to 1/10000.
-std::vector<float> RelativePositions(const AudioConfig& audio) {
-  const std::int64_t rows = audio.relative_positions();
-  const std::int64_t scales = audio.hidden / 2;
+void FillPositions(View<float, 2> table) {
+  const std::int64_t rows = table.extent(0);
+  const std::int64_t scales = table.extent(1) / 2;
   const double step =
       std::log(10000.0) / static_cast<double>(std::max<std::int64_t>(scales - 1, 1));
-  std::vector<float> table(static_cast<std::size_t>(rows * audio.hidden));
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t j = 0; j < scales; ++j) {
       // f32 steps, as the reference forms the angle.
       const float scale = std::exp(static_cast<float>(j) * static_cast<float>(-step));
       const float angle = static_cast<float>(rows - 1 - row) * scale;
-      float* at = table.data() + row * audio.hidden + j;
-      at[0] = static_cast<float>(std::sin(static_cast<double>(angle)));
-      at[scales] = static_cast<float>(std::cos(static_cast<double>(angle)));
+      table.row(row)[j] = static_cast<float>(std::sin(static_cast<double>(angle)));
+      table.row(row)[scales + j] = static_cast<float>(std::cos(static_cast<double>(angle)));
     }
   }
-  return table;
 }
 
 // ln(1 + e^z) without overflow.
@@ -92,6 +89,9 @@ void AudioTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::i
   output = arena.Take<float>(steps, audio.output_proj_dims);
   output_norm = arena.Take<float>(steps, audio.output_proj_dims);
   soft = arena.Take<float>(steps, config.hidden);
+  positions = arena.Take<float>(audio.relative_positions(), audio.hidden);
+  query_scale = arena.Take<float>(audio.layers, audio.head_dim());
+  taps = arena.Take<float>(audio.layers * audio.conv_kernel_size, audio.hidden);
 }
 
 AudioTower::AudioTower(const ModelConfig& config, const AudioWeights& weights, std::int64_t frames)
@@ -100,24 +100,28 @@ AudioTower::AudioTower(const ModelConfig& config, const AudioWeights& weights, s
       weights_(weights),
       eps_(static_cast<float>(audio_.rms_norm_eps)),
       bound_(static_cast<float>(
-          std::min<double>(audio_.gradient_clipping, std::numeric_limits<float>::max()))),
-      positions_(RelativePositions(audio_)) {
-  const double query_scale =
-      1.0 / std::sqrt(static_cast<double>(audio_.head_dim())) / std::log(2.0);
-  for (const AudioLayerWeights& layer : weights.layers) {
-    for (const float scale : layer.per_dim_scale) {
-      query_scale_.push_back(static_cast<float>(query_scale * Softplus(scale)));
-    }
-    for (std::int64_t tap = 0; tap < audio_.conv_kernel_size; ++tap) {
-      for (std::int64_t channel = 0; channel < audio_.hidden; ++channel) {
-        taps_.push_back(
-            layer.depthwise[static_cast<std::size_t>(channel * audio_.conv_kernel_size + tap)]);
-      }
-    }
-  }
+          std::min<double>(audio_.gradient_clipping, std::numeric_limits<float>::max()))) {
   memory_ = Buffer(ActivationBytes(config, frames));
   Arena arena(memory_.data());
   buffers_.LayOut(arena, config, frames);
+  FillPositions(buffers_.positions);
+  const double query_scale =
+      1.0 / std::sqrt(static_cast<double>(audio_.head_dim())) / std::log(2.0);
+  const std::int64_t taps = audio_.conv_kernel_size;
+  for (std::size_t index = 0; index < weights.layers.size(); ++index) {
+    const AudioLayerWeights& layer = weights.layers[index];
+    const auto at = static_cast<std::int64_t>(index);
+    for (std::int64_t i = 0; i < audio_.head_dim(); ++i) {
+      const double scale = layer.per_dim_scale[static_cast<std::size_t>(i)];
+      buffers_.query_scale.row(at)[i] = static_cast<float>(query_scale * Softplus(scale));
+    }
+    for (std::int64_t tap = 0; tap < taps; ++tap) {
+      for (std::int64_t channel = 0; channel < audio_.hidden; ++channel) {
+        buffers_.taps.row(at * taps + tap)[channel] =
+            layer.depthwise[static_cast<std::size_t>(channel * taps + tap)];
+      }
+    }
+  }
 }
 
 std::size_t AudioTower::ActivationBytes(const ModelConfig& config, std::int64_t frames) {
@@ -258,17 +262,16 @@ void AudioTower::Attend(Context& ctx, std::size_t layer, std::int64_t steps) {
   const View<float, 2> k = buffers_.k.first(steps);
   const View<float, 2> v = buffers_.v.first(steps);
   const View<float, 2> relative = buffers_.relative;  // [relative_positions, heads·head_dim]
-  const auto head_dim = static_cast<std::size_t>(audio_.head_dim());
+  const Vector query_scale(buffers_.query_scale.row(static_cast<std::int64_t>(layer)),
+                           static_cast<std::size_t>(audio_.head_dim()));
   Bound(ctx, x, normed);
   RmsNorm(ctx, normed, weights.pre_attention_norm, kLayerEps, normed);
   const std::array<ClippedTarget, 3> targets = {
       ClippedTarget{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
   ClippedProducts(ctx, normed, targets, branch);
-  ScaleRows(ctx, Vector(query_scale_).subspan(layer * head_dim, head_dim), 1.0f,
-            Dense(q, steps * audio_.heads, audio_.head_dim()));
+  ScaleRows(ctx, query_scale, 1.0f, Dense(q, steps * audio_.heads, audio_.head_dim()));
   ScaleRows(ctx, kNoWeight, static_cast<float>(std::log(1.0 + std::exp(1.0)) / std::log(2.0)), k);
-  MatMul(ctx, View<const float, 2>(positions_.data(), {relative.extent(0), audio_.hidden}),
-         weights.relative_k, relative);
+  MatMul(ctx, buffers_.positions, weights.relative_k, relative);
   LocalAttention(ctx, Heads(q, audio_.heads), Heads(k, audio_.heads), Heads(v, audio_.heads),
                  Heads(relative, audio_.heads), WindowOf(audio_), Heads(q, audio_.heads));
   ClippedProduct(ctx, q, weights.post, q, branch);
@@ -285,7 +288,7 @@ void AudioTower::Convolve(Context& ctx, std::size_t layer, std::int64_t steps) {
   const View<float, 2> branch = buffers_.branch.first(steps);  // [steps, hidden]
   const View<float, 2> pair = Dense(buffers_.wide, steps, 2 * hidden);
   const View<const float, 2> taps(
-      taps_.data() + static_cast<std::int64_t>(layer) * audio_.conv_kernel_size * hidden,
+      buffers_.taps.row(static_cast<std::int64_t>(layer) * audio_.conv_kernel_size),
       {audio_.conv_kernel_size, hidden});
   RmsNorm(ctx, x, weights.conv_pre_norm, eps_, normed);
   ClippedProduct(ctx, normed, weights.conv_start, normed, pair);

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "model/buffers.h"
 #include "model/media_encoder.h"
@@ -41,6 +40,10 @@ class AudioTower : public AudioEncoder {
     View<float, 2> output;       // [steps, output_proj_dims]
     View<float, 2> output_norm;  // [steps, output_proj_dims]
     View<float, 2> soft;         // [steps, text hidden]
+    // Made once of the weights.
+    View<float, 2> positions;    // [relative_positions, hidden]: sines, then cosines
+    View<float, 2> query_scale;  // [layers, head_dim]
+    View<float, 2> taps;         // [layers·conv_kernel_size, hidden]
 
     void LayOut(Arena& arena, const ModelConfig& config, std::int64_t frames);
   };
@@ -57,10 +60,7 @@ class AudioTower : public AudioEncoder {
   const AudioConfig& audio_;
   const AudioWeights& weights_;
   float eps_;
-  float bound_;                     // gradient_clipping, as far as f32 has numbers
-  std::vector<float> positions_;    // [relative_positions, hidden]: sines, then cosines
-  std::vector<float> query_scale_;  // [layers, head_dim]
-  std::vector<float> taps_;         // [layers, conv_kernel_size, hidden]
+  float bound_;  // gradient_clipping, as far as f32 has numbers
   Buffer memory_;
   Buffers buffers_;
   View<const float, 2> states_;

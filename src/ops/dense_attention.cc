@@ -32,7 +32,7 @@ Layout MakeLayout(std::int64_t rows, std::int64_t kv_heads, std::int64_t head_di
   layout.v_floats = rows * layout.stride;
   layout.values = FloatBytes(kv_heads * layout.k_floats);
   layout.areas = layout.values + FloatBytes(kv_heads * layout.v_floats);
-  layout.area_bytes = FloatBytes(kDenseTile * head_dim) + FloatBytes(kDenseTile * kDenseKeys) +
+  layout.area_bytes = FloatBytes(kDenseTile * head_dim) + FloatBytes(kDenseTile * kDenseScores) +
                       FloatBytes(kDenseTile * layout.stride) + 2 * FloatBytes(kDenseTile);
   layout.bytes = layout.areas + layout.area_bytes * static_cast<std::size_t>(threads);
   return layout;
@@ -110,7 +110,7 @@ void RunTile(const Group& group, std::int64_t head, std::int64_t begin, std::int
   area += FloatBytes(kDenseTile * head_dim);
   args.q = q;
   args.scores = reinterpret_cast<float*>(area);
-  area += FloatBytes(kDenseTile * kDenseKeys);
+  area += FloatBytes(kDenseTile * kDenseScores);
   args.out = reinterpret_cast<float*>(area);
   area += FloatBytes(kDenseTile * args.stride);
   args.max = reinterpret_cast<float*>(area);

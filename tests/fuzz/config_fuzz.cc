@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "checkpoint/config.h"
+#include "checkpoint/media_tensors.h"
 #include "checkpoint/sizes.h"
 #include "checkpoint/tensor_table.h"
 #include "fuzz/fuzz.h"
+#include "model/media_encoder.h"
 #include "runtime/engine.h"
 
 namespace culet::fuzz {
@@ -59,6 +61,36 @@ void CheckPlan(const ModelConfig& config, std::int64_t context, std::int64_t seq
   }
 }
 
+void CheckEncoders(const ModelConfig& config) {
+  Wide bytes = 0;
+  for (const auto& tensors : {VisionTensors(config), AudioTensors(config)}) {
+    for (const ExpectedTensor& tensor : tensors) {
+      Wide elements = 1;
+      for (const std::int64_t size : tensor.shape) {
+        Require(size > 0, "no tensor of an encoder is empty");
+        elements *= static_cast<Wide>(size);
+      }
+      bytes += 4 * elements;
+    }
+  }
+  constexpr std::size_t kMostBytes = std::size_t{1} << 62;
+  Require(bytes < kMost, "the encoders' weights fit into 63 bits");
+  Require(!config.vision || config.vision_error.empty(), "an encoder is there or refused");
+  Require(!config.audio || config.audio_error.empty(), "an encoder is there or refused");
+  if (config.vision) {
+    const std::int64_t units = config.vision->units_per_token() * 1120;
+    Require(VisionEncoder::ActivationBytes(config, units) < kMostBytes &&
+                VisionEncoder::ScratchBytes(config, units, 64) < kMostBytes,
+            "the plan of an image does not wrap around");
+  }
+  if (config.audio) {
+    Require(AudioEncoder::Tokens(config, 3000) > 0, "a sound has tokens");
+    Require(AudioEncoder::ActivationBytes(config, 3000) < kMostBytes &&
+                AudioEncoder::ScratchBytes(config, 3000, 64) < kMostBytes,
+            "the plan of a sound does not wrap around");
+  }
+}
+
 }  // namespace
 
 void FuzzOne(std::string_view input) {
@@ -75,6 +107,7 @@ void FuzzOne(std::string_view input) {
       bytes += 4 * elements;
     }
     Require(bytes < kMost, "all weights together fit into 63 bits");
+    CheckEncoders(config);
     Wide sum = 0;
     for (const PartWeight& part : SizesByPart(config, DType::kF32)) sum += part.bytes;
     Require(sum == bytes, "the parts add up");

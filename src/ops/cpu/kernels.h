@@ -67,6 +67,9 @@ inline constexpr std::int64_t kDensePanel = 16;
 inline constexpr std::int64_t kDenseKeys = 256;
 inline constexpr std::int64_t kDenseGroup = 12;
 inline constexpr std::int64_t kDenseTile = 48;
+// From a query's scores to the next one's. A power of two would put a tile's into few sets of a
+// cache.
+inline constexpr std::int64_t kDenseScores = kDenseKeys + kDensePanel;
 
 // A block of keys joined with the running state of a tile of queries.
 struct DenseAttentionArgs {
@@ -77,7 +80,7 @@ struct DenseAttentionArgs {
   const float* q = nullptr;  // [queries, head_dim]
   const float* k = nullptr;  // panels of keys, each [head_dim, kDensePanel], zero beyond `keys`
   const float* v = nullptr;  // panels of columns, each [keys, kDensePanel], zero beyond head_dim
-  float* scores = nullptr;   // scratch [queries, kDenseKeys]
+  float* scores = nullptr;   // scratch [queries, kDenseScores]
   float* max = nullptr;      // [queries] largest score so far; −∞ at first
   float* sum = nullptr;      // [queries] Σ e^(s − max)
   float* out = nullptr;      // [queries, stride] Σ e^(s − max)·v

@@ -54,7 +54,7 @@ void Dot(const float* a, const float* b, float* out, std::int64_t n) {
 void DenseBlock(const DenseAttentionArgs& a) {
   for (std::int64_t query = 0; query < a.queries; ++query) {
     const float* q = a.q + query * a.head_dim;
-    float* scores = a.scores + query * kDenseKeys;
+    float* scores = a.scores + query * kDenseScores;
     float* out = a.out + query * a.stride;
     float largest = a.max[query];
     for (std::int64_t key = 0; key < a.keys; ++key) {

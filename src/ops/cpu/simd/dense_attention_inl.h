@@ -29,7 +29,7 @@ CULET_INLINE void OuterPanel(const float* a, std::int64_t a_stride, const float*
 
 // Scores → weights e^(score − max) with the maximum so far; returns by what earlier sums shrink.
 CULET_INLINE float DenseSoften(const DenseAttentionArgs& a, std::int64_t query) {
-  float* scores = a.scores + query * kDenseKeys;
+  float* scores = a.scores + query * kDenseScores;
   const F32 lowest = Set(-std::numeric_limits<float>::infinity());
   F32 max = lowest;
   for (std::int64_t key = 0; key < a.keys; key += kLanes) {
@@ -64,7 +64,7 @@ inline void DenseBlock(const DenseAttentionArgs& a) {
       OuterPanel(a.q + query * a.head_dim, a.head_dim, panel, a.head_dim, acc);
       for (int r = 0; r < kGroup; ++r) {
         for (int c = 0; c < kPanelVectors; ++c) {
-          Store(a.scores + (query + r) * kDenseKeys + key + c * kLanes, acc[r][c]);
+          Store(a.scores + (query + r) * kDenseScores + key + c * kLanes, acc[r][c]);
         }
       }
     }
@@ -82,7 +82,7 @@ inline void DenseBlock(const DenseAttentionArgs& a) {
           acc[r][c] = Mul(Load(out + r * a.stride + c * kLanes), scale);
         }
       }
-      OuterPanel(a.scores + query * kDenseKeys, kDenseKeys, panel, a.keys, acc);
+      OuterPanel(a.scores + query * kDenseScores, kDenseScores, panel, a.keys, acc);
       for (int r = 0; r < kGroup; ++r) {
         for (int c = 0; c < kPanelVectors; ++c) {
           Store(out + r * a.stride + c * kLanes, acc[r][c]);
