@@ -28,6 +28,7 @@ void Synthesize(const std::string& size, const std::filesystem::path& folder,
   synth.seed = options.seed;
   synth.tokenizer_file = options.tokenizer;
   synth.progress = options.on_progress;
+  synth.media = options.media;
   SynthesizeCheckpoint(size, folder, synth);
 } catch (...) {
   RethrowAsError();

@@ -133,6 +133,99 @@ OrderedJson PublishedTextConfig(const std::string& size) {
   return json;
 }
 
+namespace {
+
+// Of E2B and E4B, or of the sizes that only see.
+OrderedJson PublishedVisionTower(bool small) {
+  OrderedJson json;
+  json["model_type"] = "gemma4_vision";
+  json["hidden_size"] = small ? 768 : 1152;
+  json["intermediate_size"] = small ? 3072 : 4304;
+  json["num_hidden_layers"] = small ? 16 : 27;
+  json["num_attention_heads"] = small ? 12 : 16;
+  json["num_key_value_heads"] = small ? 12 : 16;
+  json["head_dim"] = small ? 64 : 72;
+  json["global_head_dim"] = small ? 64 : 72;
+  json["use_clipped_linears"] = small;
+  json["standardize"] = !small;
+  json["patch_size"] = 16;
+  json["pooling_kernel_size"] = 3;
+  json["position_embedding_size"] = 10240;
+  json["default_output_length"] = 280;
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  json["attention_bias"] = false;
+  json["attention_dropout"] = 0.0;
+  json["max_position_embeddings"] = 131072;
+  json["rms_norm_eps"] = 1e-6;
+  json["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 100.0}};
+  return json;
+}
+
+OrderedJson PublishedAudioTower() {
+  OrderedJson json;
+  json["model_type"] = "gemma4_audio";
+  json["hidden_size"] = 1024;
+  json["num_hidden_layers"] = 12;
+  json["num_attention_heads"] = 8;
+  json["hidden_act"] = "silu";
+  json["subsampling_conv_channels"] = {128, 32};
+  json["conv_kernel_size"] = 5;
+  json["residual_weight"] = 0.5;
+  json["attention_chunk_size"] = 12;
+  json["attention_context_left"] = 13;
+  json["attention_context_right"] = 0;
+  json["attention_logit_cap"] = 50.0;
+  json["attention_invalid_logits_value"] = -1e9;
+  json["use_clipped_linears"] = true;
+  json["gradient_clipping"] = 1e10;
+  json["output_proj_dims"] = 1536;
+  json["rms_norm_eps"] = 1e-6;
+  return json;
+}
+
+}  // namespace
+
+OrderedJson PublishedConfig(const std::string& size) {
+  const Published& p = Find(size);
+  const bool hears_by_tower = p.ple_width > 0;
+  OrderedJson text = PublishedTextConfig(size);
+  text.erase("architectures");
+  OrderedJson json;
+  json["architectures"] = {p.unified ? "Gemma4UnifiedForConditionalGeneration"
+                                     : "Gemma4ForConditionalGeneration"};
+  json["model_type"] = p.unified ? "gemma4_unified" : "gemma4";
+  json["tie_word_embeddings"] = true;
+  json["dtype"] = "bfloat16";
+  json["boi_token_id"] = 255999;
+  json["boa_token_id"] = 256000;
+  json["image_token_id"] = 258880;
+  json["audio_token_id"] = 258881;
+  json["eoi_token_id"] = 258882;
+  json["eoa_token_id"] = 258883;
+  json["video_token_id"] = 258884;
+  json["vision_soft_tokens_per_image"] = 280;
+  json["text_config"] = text;
+  if (p.unified) {
+    json["vision_config"] = {{"model_type", "gemma4_unified_vision"},
+                             {"patch_size", 16},
+                             {"pooling_kernel_size", 3},
+                             {"model_patch_size", 48},
+                             {"mm_embed_dim", 3840},
+                             {"mm_posemb_size", 1120},
+                             {"num_soft_tokens", 280},
+                             {"output_proj_dims", 3840},
+                             {"rms_norm_eps", 1e-6}};
+    json["audio_config"] = {{"model_type", "gemma4_unified_audio"},
+                            {"audio_embed_dim", 640},
+                            {"audio_samples_per_token", 640},
+                            {"rms_norm_eps", 1e-6}};
+  } else {
+    json["vision_config"] = PublishedVisionTower(hears_by_tower);
+    json["audio_config"] = hears_by_tower ? PublishedAudioTower() : OrderedJson(nullptr);
+  }
+  return json;
+}
+
 OrderedJson PublishedGenerationConfig(const std::string& size) {
   OrderedJson json;
   json["bos_token_id"] = 2;

@@ -17,6 +17,9 @@ std::span<const std::string_view> PublishedSizes();
 // PublishedSizes() in any case; else Error(kInvalidArgument) that lists them.
 OrderedJson PublishedTextConfig(const std::string& size);
 
+// The whole config.json of a published size, with its encoders of images and sounds.
+OrderedJson PublishedConfig(const std::string& size);
+
 // generation_config.json of a published size.
 OrderedJson PublishedGenerationConfig(const std::string& size);
 

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "checkpoint/config.h"
+#include "checkpoint/media_tensors.h"
 #include "checkpoint/published.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensor_table.h"
@@ -29,6 +30,7 @@ constexpr std::uint64_t kSmallBlockValues = 65536;              // for tiny mode
 constexpr std::uint64_t kBlockPieces = 4;
 constexpr double kMatrixDeviation = 0.02;
 constexpr double kNormDeviation = 0.1;
+constexpr float kBound = 20.0f;  // of clipped linears
 constexpr std::uint64_t kProgressBytes = 64'000'000;
 constexpr std::uint64_t kMaxTokenizerBytes = 256 << 20;
 
@@ -163,6 +165,12 @@ class Filler {
     // A tensor's values depend on its name and the seed, never on what stands before it.
     Random random(options_.seed ^ HashBytes(std::as_bytes(std::span(tensor.name))));
     std::uint64_t left = Bf16Bytes(tensor) / 2;
+    if (tensor.shape.empty()) {
+      const float bound = tensor.name.ends_with("_min") ? -kBound : kBound;
+      const std::uint16_t value = F32ToBf16(bound);
+      Append({&value, 1}, writer);
+      return;
+    }
     if (tensor.shape.size() == 1) {
       std::vector<std::uint16_t> values(left);
       for (std::uint16_t& value : values) {
@@ -204,7 +212,11 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
   FileSystem& files = FileSystem::Real();
   const fs::path config_path = folder / "config.json";
   const ModelConfig config = ParseModelConfig(Json(config_json), config_path.string());
-  const std::vector<ExpectedTensor> tensors = ExpectedTensors(config);
+  std::vector<ExpectedTensor> tensors = ExpectedTensors(config);
+  const std::size_t text_tensors = tensors.size();
+  for (const auto& media : {VisionTensors(config), AudioTensors(config)}) {
+    tensors.insert(tensors.end(), media.begin(), media.end());
+  }
   std::uint64_t total = 0;
   for (const ExpectedTensor& tensor : tensors) total += Bf16Bytes(tensor);
   // Read before anything is written: a wrong name costs no minutes then.
@@ -231,7 +243,9 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
     const std::string file = ShardName(number, shards.size());
     std::vector<SafetensorsWriter::Entry> entries;
     for (const ExpectedTensor* tensor : shards[number]) {
-      const std::string name = FullTensorName(config, tensor->name);
+      const bool text = tensor < tensors.data() + text_tensors;
+      const std::string name = text ? FullTensorName(config, tensor->name)
+                                    : MediaTensorNames(config, tensor->name).front();
       entries.push_back({name, DType::kBF16, tensor->shape});
       index["weight_map"][name] = file;
     }
@@ -254,7 +268,8 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
 
 void SynthesizeCheckpoint(const std::string& size, const fs::path& folder,
                           const SynthOptions& options) {
-  SynthesizeConfig(PublishedTextConfig(size), PublishedGenerationConfig(size), folder, options);
+  SynthesizeConfig(options.media ? PublishedConfig(size) : PublishedTextConfig(size),
+                   PublishedGenerationConfig(size), folder, options);
 }
 
 }  // namespace culet

@@ -16,6 +16,7 @@ struct SynthCommandOptions {
   std::string folder;
   std::string tokenizer;
   std::uint64_t seed = 1;
+  bool media = false;
 };
 
 void RefuseFolderInUse(const std::filesystem::path& folder) {
@@ -41,6 +42,7 @@ int Run(const SynthCommandOptions& options) {
   SynthesizeOptions synthesize;
   synthesize.tokenizer = options.tokenizer;
   synthesize.seed = options.seed;
+  synthesize.media = options.media;
   synthesize.on_progress = [&](std::uint64_t done, std::uint64_t total) {
     progress.Show(static_cast<double>(done), static_cast<double>(total),
                   fmt::format("of {:.1f} GB", static_cast<double>(total) / 1e9));
@@ -61,6 +63,7 @@ Command AddSynth(CLI::App& app) {
   AddText(*command, "DIR", &options->folder, "",
           "The folder to make; it must be empty if it is there");
   AddText(*command, "--tokenizer", &options->tokenizer, "FILE", "A tokenizer.json to copy in");
+  AddFlag(*command, "--media", &options->media, "With the size's encoders of images and sounds");
   AddNumber(*command, "--seed", &options->seed, "Seed of the weights", "N");
   return {command, [options] { return Run(*options); }};
 }

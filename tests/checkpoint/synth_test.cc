@@ -55,6 +55,39 @@ TEST(Synth, WritesACheckpointThatOpens) {
   EXPECT_EQ(generation.top_k, 64);
 }
 
+TEST(Synth, EncodersOfMediaAreWrittenWhole) {
+  TemporaryFolder folder;
+  Json config = testing::Conditional(TinyTextConfig());
+  config["vision_config"] = Json::parse(R"({"hidden_size": 8, "intermediate_size": 6,
+    "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 4,
+    "position_embedding_size": 5, "use_clipped_linears": true, "standardize": true})");
+  config["audio_config"] = Json::parse(R"({"hidden_size": 8, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "subsampling_conv_channels": [4, 3], "output_proj_dims": 5})");
+  Write(config, folder.path() / "model");
+  const Checkpoint checkpoint = Open(folder.path() / "model");
+  EXPECT_EQ(checkpoint.vision_error(), "");
+  EXPECT_EQ(checkpoint.audio_error(), "");
+  const std::string linear = "vision_tower.encoder.layers.0.mlp.up_proj.";
+  EXPECT_EQ(At(checkpoint.tensor(linear + "input_min"), 0), -20.0f);
+  EXPECT_EQ(At(checkpoint.tensor(linear + "output_max"), 0), 20.0f);
+}
+
+TEST(Synth, PublishedConfigsHaveTheirEncoders) {
+  for (const std::string_view size : PublishedSizes()) {
+    const ModelConfig config =
+        ParseModelConfig(Json(PublishedConfig(std::string(size))), "config.json");
+    EXPECT_EQ(config.vision_error + config.audio_error, "") << size;
+    ASSERT_TRUE(config.vision) << size;
+    EXPECT_EQ(config.variant(),
+              ParseModelConfig(Json(PublishedTextConfig(std::string(size))), "text").variant());
+    const bool unified = size == "12b";
+    const bool hears = unified || size.starts_with("e");
+    EXPECT_EQ(config.vision->kind, unified ? EncoderKind::kProjection : EncoderKind::kTower);
+    EXPECT_EQ(config.audio.has_value(), hears) << size;
+    EXPECT_EQ(config.vision->use_clipped_linears, size.starts_with("e")) << size;
+  }
+}
+
 TEST(Synth, MatricesAreNormalAndNormsLieAroundOne) {
   TemporaryFolder folder;
   Json config = TinyTextConfig();
