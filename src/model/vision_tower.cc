@@ -19,9 +19,9 @@ namespace {
 constexpr Vector kNoWeight = {};
 const View<const float, 2> kNoTurn = {};
 
-// Patches that go through the MLP together: its inner states would be the largest of all, and these
-// stay in the last-level cache.
-constexpr std::int64_t kMlpBlock = 384;
+// Patches that go through the MLP together, and into the tower: its inner states would be the
+// largest of all, and these stay in the last-level cache.
+constexpr std::int64_t kBlock = 384;
 
 View<float, 2> Dense(View<float, 2> buffer, std::int64_t rows, std::int64_t cols) {
   CULET_DCHECK(rows <= buffer.extent(0) && cols <= buffer.extent(1));
@@ -47,7 +47,7 @@ void VisionTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::
   const VisionConfig& vision = *config.vision;
   const std::int64_t queries = vision.heads * vision.head_dim;
   const std::int64_t keys = vision.kv_heads * vision.head_dim;
-  const std::int64_t block = std::min(patches, kMlpBlock);
+  const std::int64_t block = std::min(patches, kBlock);
   place = arena.Take<std::int32_t>(2, patches);
   cos = arena.Take<float>(patches, vision.head_dim / 2);
   sin = arena.Take<float>(patches, vision.head_dim / 2);
@@ -57,7 +57,7 @@ void VisionTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::
   q = arena.Take<float>(patches, queries);
   k = arena.Take<float>(patches, keys);
   v = arena.Take<float>(patches, keys);
-  clipped = arena.Take<float>(patches, std::max({vision.hidden, queries, vision.unit_width()}));
+  operand = arena.Take<float>(block, std::max(vision.hidden, vision.unit_width()));
   gate = arena.Take<float>(block, vision.intermediate);
   up = arena.Take<float>(block, vision.intermediate);
   soft = arena.Take<float>(patches / vision.units_per_token(), config.hidden);
@@ -90,10 +90,10 @@ std::size_t VisionTower::ActivationBytes(const ModelConfig& config, std::int64_t
 std::size_t VisionTower::ScratchBytes(const ModelConfig& config, std::int64_t patches,
                                       int threads) {
   const VisionConfig& vision = *config.vision;
-  const std::int64_t widest =
-      std::max({vision.hidden, vision.heads * vision.head_dim, vision.unit_width()});
+  const std::int64_t widest = std::max(vision.hidden, vision.heads * vision.head_dim);
+  const std::int64_t widest_of_block = std::max(vision.intermediate, vision.unit_width());
   return std::max({MatMulScratchBytes(patches, widest),
-                   MatMulScratchBytes(std::min(patches, kMlpBlock), vision.intermediate),
+                   MatMulScratchBytes(std::min(patches, kBlock), widest_of_block),
                    DenseAttentionScratchBytes(patches, vision.kv_heads, vision.head_dim, threads)});
 }
 
@@ -170,10 +170,13 @@ void VisionTower::Embed(Context& ctx, View<const float, 2> patches) {
   const std::int64_t count = patches.extent(0);
   const View<float, 2> x = buffers_.x.first(count);              // [patches, hidden]
   const View<float, 2> position = buffers_.branch.first(count);  // [patches, hidden]
-  const View<float, 2> pixels =
-      Dense(buffers_.clipped, count, vision_.unit_width());  // [patches, 3·patch_size²]
-  Standardize(ctx, patches, half_, two_, pixels);
-  MatMul(ctx, pixels, weights_.input, x);
+  for (std::int64_t first = 0; first < count; first += kBlock) {
+    const std::int64_t together = std::min(kBlock, count - first);
+    const View<float, 2> pixels =
+        Dense(buffers_.operand, together, vision_.unit_width());  // [block, 3·patch_size²]
+    Standardize(ctx, Rows(patches, first, together), half_, two_, pixels);
+    MatMul(ctx, pixels, weights_.input, Rows(x, first, together));
+  }
   for (std::int64_t axis = 0; axis < 2; ++axis) {
     const Matrix table = weights_.positions.slice(axis * vision_.position_embedding_size,
                                                   vision_.position_embedding_size);
@@ -194,7 +197,7 @@ void VisionTower::Attend(Context& ctx, const VisionLayerWeights& weights, std::i
   RmsNorm(ctx, buffers_.x.first(patches), weights.input_norm, eps_, normed);
   const std::array<ClippedTarget, 3> targets = {
       ClippedTarget{&weights.q, q}, {&weights.k, k}, {&weights.v, v}};
-  ClippedProducts(ctx, normed, targets, Dense(buffers_.clipped, patches, vision_.hidden));
+  ClippedProducts(ctx, normed, targets, buffers_.branch.first(patches));
   NormRope(ctx, Heads(q, vision_.heads), weights.q_norm, eps_, cos, sin, 2);
   NormRope(ctx, Heads(k, vision_.kv_heads), weights.k_norm, eps_, cos, sin, 2);
   NormRope(ctx, Heads(v, vision_.kv_heads), kNoWeight, eps_, kNoTurn, kNoTurn);
@@ -207,14 +210,14 @@ void VisionTower::Attend(Context& ctx, const VisionLayerWeights& weights, std::i
 void VisionTower::Mlp(Context& ctx, const VisionLayerWeights& weights, std::int64_t patches) {
   RmsNorm(ctx, buffers_.x.first(patches), weights.pre_feedforward_norm, eps_,
           buffers_.normed.first(patches));
-  for (std::int64_t first = 0; first < patches; first += kMlpBlock) {
-    const std::int64_t count = std::min(kMlpBlock, patches - first);
+  for (std::int64_t first = 0; first < patches; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, patches - first);
     const View<float, 2> normed = Rows(buffers_.normed, first, count);  // [block, hidden]
     const View<float, 2> gate = buffers_.gate.first(count);             // [block, intermediate]
     const View<float, 2> up = buffers_.up.first(count);
     const std::array<ClippedTarget, 2> targets = {ClippedTarget{&weights.gate, gate},
                                                   {&weights.up, up}};
-    ClippedProducts(ctx, normed, targets, Dense(buffers_.clipped, count, vision_.hidden));
+    ClippedProducts(ctx, normed, targets, Dense(buffers_.operand, count, vision_.hidden));
     GeluMul(ctx, gate, up, gate);
     ClippedProduct(ctx, gate, weights.down, gate, Rows(buffers_.branch, first, count));
   }

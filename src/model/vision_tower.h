@@ -35,7 +35,7 @@ class VisionTower : public VisionEncoder {
     View<float, 2> branch;        // [patches, hidden]
     View<float, 2> q;             // [patches, heads·head_dim], then what was attended to
     View<float, 2> k, v;          // [patches, kv_heads·head_dim]
-    View<float, 2> clipped;       // [patches, widest of hidden and heads·head_dim]
+    View<float, 2> operand;       // [patches of a block, widest of hidden and 3·patch_size²]
     View<float, 2> gate, up;      // [patches of a block, intermediate]
     View<float, 2> soft;          // [tokens, text hidden]
 

@@ -112,7 +112,8 @@ def cases():
                     audio=UNIFIED_AUDIO, unified=True, memory_names=True, images=((3, 2), (2, 2)),
                     sounds=(4,), spread=0.004)
     yield MediaCase("e_published_ids", "E2B", "placeholders with the published ids, beyond the "
-                    "vocabulary", e_text("SF", 0, vocab_size=VOCAB), vision=VISION, audio=AUDIO,
-                    images=((6, 3),), sounds=(30,),
+                    "vocabulary; an image of more patches than pass the MLP together, and than a "
+                    "block of keys has", e_text("SF", 0, vocab_size=VOCAB), vision=VISION,
+                    audio=AUDIO, images=((24, 18), (6, 3)), sounds=(30,),
                     tokens=dict(TOKENS, image_token_id=258880, audio_token_id=258881,
                                 video_token_id=258884))
