@@ -15,7 +15,8 @@ function(culet_add_header_checks)
     list(APPEND sources ${source})
   endforeach()
   add_library(header_checks OBJECT ${sources})
-  target_link_libraries(header_checks PRIVATE culet_flags nlohmann_json::nlohmann_json fmt::fmt)
+  target_link_libraries(header_checks PRIVATE culet_flags nlohmann_json::nlohmann_json fmt::fmt
+                                              culet_media_libraries)
   # Nothing is run: no time for optimising.
   target_compile_options(header_checks PRIVATE -O0)
 endfunction()

@@ -17,6 +17,9 @@ function(culet_library target kind export_name)
   target_include_directories(${target} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                                  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_link_libraries(${target} PRIVATE Threads::Threads CURL::libcurl OpenSSL::Crypto)
+  # Where they lie is this machine's affair: an installed archive asks for them by name.
+  target_link_libraries(${target} PRIVATE "$<BUILD_INTERFACE:${CULET_MEDIA_LIBRARY_PATHS}>"
+                                          "$<INSTALL_INTERFACE:${CULET_MEDIA_LIBRARY_NAMES}>")
   set_target_properties(${target} PROPERTIES
     OUTPUT_NAME culet EXPORT_NAME ${export_name} LINKER_LANGUAGE CXX
     ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
@@ -51,6 +54,8 @@ foreach(kind shared static)
 endforeach()
 
 set(CULET_INSTALLED_MODELS ${culet_models_dir})
+list(TRANSFORM CULET_MEDIA_LIBRARY_NAMES PREPEND "-l" OUTPUT_VARIABLE culet_media_flags)
+list(JOIN culet_media_flags " " culet_media_flags)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/culetConfig.cmake.in
   ${PROJECT_BINARY_DIR}/package/culetConfig.cmake
   INSTALL_DESTINATION ${culet_package_dir} PATH_VARS CULET_INSTALLED_MODELS)

@@ -1,6 +1,7 @@
 #include "media/demuxer.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <exception>
 #include <iterator>
 #include <new>
@@ -201,11 +202,31 @@ AVStream* Demuxer::Best(AVMediaType type) {
 }
 
 double Demuxer::StreamSeconds(const AVStream& stream) const {
+  // A guess from the mean of some bits is no word of the header.
+  if (input_->format->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE) return -1.0;
   if (stream.duration > 0) return static_cast<double>(stream.duration) * av_q2d(stream.time_base);
-  if (input_->format->duration > 0) {
-    return static_cast<double>(input_->format->duration) / AV_TIME_BASE;
+  return input_->format->nb_streams == 1 ? ContainerSeconds() : -1.0;
+}
+
+double Demuxer::ContainerSeconds() const {
+  if (input_->format->duration_estimation_method == AVFMT_DURATION_FROM_BITRATE ||
+      input_->format->duration <= 0) {
+    return -1.0;
   }
-  return -1.0;
+  return static_cast<double>(input_->format->duration) / AV_TIME_BASE;
+}
+
+void Demuxer::RequireWhole() const {
+  const double expected_s = ContainerSeconds();
+  const double start_s = input_->format->start_time == AV_NOPTS_VALUE
+                             ? 0.0
+                             : static_cast<double>(input_->format->start_time) / AV_TIME_BASE;
+  const double read_s = read_until_s_ - start_s;
+  if (expected_s <= 0.0 || read_s >= 0.95 * expected_s - 0.5) return;
+  char text[100];
+  std::snprintf(text, sizeof text, "ends after %.2f s, but its header says %.2f s", read_s,
+                expected_s);
+  source_->Refuse(ErrorKind::kCorrupt, text + std::string(": it is cut off or damaged"));
 }
 
 av::DecoderPtr Demuxer::OpenDecoder(const AVStream& stream, std::int64_t max_pixels) {
@@ -243,6 +264,12 @@ bool Demuxer::Read(const AVStream& stream, AVPacket* packet) {
     if (code == AVERROR(EAGAIN)) continue;
     // What stands behind damage is not looked for: whoever counts finds that something lacks.
     if (code < 0) return false;
+    if (packet->pts != AV_NOPTS_VALUE) {
+      const AVStream& own = *input_->format->streams[packet->stream_index];
+      const double end = static_cast<double>(packet->pts) +
+                         static_cast<double>(std::max<std::int64_t>(packet->duration, 0));
+      read_until_s_ = std::max(read_until_s_, end * av_q2d(own.time_base));
+    }
     if (packet->stream_index == stream.index) return true;
   }
 }

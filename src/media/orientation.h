@@ -23,6 +23,7 @@ RgbImage Upright(RgbImage image, int orientation);
 std::optional<std::uint32_t> TiffField(std::span<const std::byte> tiff, std::uint16_t tag);
 inline constexpr std::uint16_t kTiffWidth = 256;
 inline constexpr std::uint16_t kTiffHeight = 257;
+inline constexpr std::uint16_t kTiffCompression = 259;
 
 // Orientation of EXIF data; kUpright where it says none that exists.
 int TiffOrientation(std::span<const std::byte> tiff);
