@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "media/byte_reader.h"
 #include "media/content.h"
 
 extern "C" {
@@ -68,6 +69,17 @@ const std::string& KnownDecoders() {
     return list;
   }();
   return names;
+}
+
+// libavformat takes what is there of a WAV for the whole. Programs that do not know the length when
+// they begin write 0, or as many as fit.
+void RequireWholeRiff(MediaSource& source) {
+  const std::vector<std::byte> head = source.Head(8);
+  const std::uint64_t said = ByteReader(head).Little(4, 4);
+  if (said == 0 || said >= 0xffffff00 || said + 8 <= source.size() + 1) return;
+  source.Refuse(ErrorKind::kCorrupt, "has " + std::to_string(source.size()) +
+                                         " bytes, but its header says " + std::to_string(said + 8) +
+                                         ": it is cut off or damaged");
 }
 
 // Some containers name other files (QuickTime's references, for one). They are not opened.
@@ -146,6 +158,7 @@ Demuxer::Demuxer(MediaSource& source, const char* what)
                              "Matroska or AVI file"));
   }
   container_ = content.name;
+  if (content.format == ContentFormat::kWav) RequireWholeRiff(source);
   Input& input = *input_;
   input.source = &source;
   const AVInputFormat* demuxer = av_find_input_format(container->demuxer);

@@ -35,8 +35,11 @@ ImageSize HeaderSize(const EncodedImage& image, ContentFormat format) {
     const std::int64_t height = static_cast<std::int32_t>(bytes.Little(22, 4));
     return {height < 0 ? -height : height, bytes.Little(18, 4)};
   }
-  return {TiffField(image.bytes, kTiffHeight).value_or(0),
-          TiffField(image.bytes, kTiffWidth).value_or(0)};
+  const auto width = TiffField(image.bytes, kTiffWidth);
+  const auto height = TiffField(image.bytes, kTiffHeight);
+  if (!width || !height)
+    RefuseDamaged(image, "a TIFF picture", "its first directory names no size");
+  return {*height, *width};
 }
 
 // The fourth byte of a pixel is alpha only where the header has a mask for it.

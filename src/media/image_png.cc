@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "media/byte_reader.h"
 #include "media/image_codecs.h"
 
 namespace culet {
@@ -30,6 +31,11 @@ class Png {
   Png& operator=(const Png&) = delete;
 
   RgbImage Decode() {
+    // libpng reads on to the first pixels before it tells the size.
+    const ByteReader bytes(image_.bytes);
+    if (bytes.Is(12, "IHDR") && bytes.Has(16, 8)) {
+      RequireImageSize(image_, bytes.Big(16, 4), bytes.Big(20, 4));
+    }
     if (!ReadHeader(this)) Refuse();
     RgbImage result;
     result.size = {png_get_image_height(png_, info_), png_get_image_width(png_, info_)};
