@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes the small sounds and clips of tests/media/data, which are committed, with the program ffmpeg. What
-# is in them is known: a tone of 440 Hz, and frames whose left half tells their number.
+# Makes the small sounds and clips of tests/media/data, and those that fuzzing begins with, which are
+# committed, with the program ffmpeg. What is in them is known: a tone of 440 Hz, and frames whose left half
+# tells their number.
 #
-#   tools/make_media_files.sh [FOLDER]
+#   tools/make_media_files.sh [FOLDER [CORPUS]]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-tests/media/data}
@@ -33,4 +34,30 @@ for kind in jpg png gif bmp tiff; do
   make -f lavfi -i "testsrc2=s=24x18" -frames:v 1 "$out/picture.$kind"
 done
 make -f lavfi -i "testsrc2=s=24x18" -frames:v 1 -c:v libwebp -quality 80 "$out/picture.webp"
-ls -l "$out"
+
+# What fuzzing begins with: as short as a codec allows. A video's first byte is the target's own.
+seeds=${2:-tests/fuzz/corpus}
+mkdir -p "$seeds/image" "$seeds/sound" "$seeds/video"
+cp "$out"/picture.* "$seeds/image"
+short=(-f lavfi -i "sine=440:r=16000:d=0.06")
+make "${short[@]}" -c:a libmp3lame -f mp3 "$seeds/sound/mp3"
+for format in flac ogg adts; do make "${short[@]}" -f "$format" "$seeds/sound/$format"; done
+make "${short[@]}" -c:a libopus -f ogg "$seeds/sound/opus"
+make "${short[@]}" -c:a aac -f ipod "$seeds/sound/m4a"
+make "${short[@]}" -c:a pcm_s16le -f wav "$seeds/sound/wav"
+make "${short[@]}" -c:a adpcm_ms -f wav "$seeds/sound/wav-adpcm"
+make "${short[@]}" -c:a pcm_f32be -f aiff "$seeds/sound/aiff"
+make "${short[@]}" -c:a pcm_u8 -f avi "$seeds/sound/avi"
+small=(-f lavfi -i "testsrc2=s=32x32:r=10:d=1")
+make "${small[@]}" "${short[@]}" -c:v libx264 -g 4 -bf 1 -c:a aac -f mp4 "$out/seed"
+{ printf '\004'; cat "$out/seed"; } >"$seeds/video/mp4"
+make "${small[@]}" -c:v libvpx -g 5 -f webm "$out/seed"
+{ printf '\202'; cat "$out/seed"; } >"$seeds/video/webm"
+make "${small[@]}" -c:v libvpx-vp9 -g 5 -f matroska "$out/seed"
+{ printf '\002'; cat "$out/seed"; } >"$seeds/video/matroska"
+make "${small[@]}" -c:v mpeg4 -g 5 -bf 1 -f avi "$out/seed"
+{ printf '\006'; cat "$out/seed"; } >"$seeds/video/avi"
+make "${small[@]}" -c:v mjpeg -f mov "$out/seed"
+{ printf '\205'; cat "$out/seed"; } >"$seeds/video/mov"
+rm "$out/seed"
+ls -l "$out" "$seeds"/{image,sound,video}
