@@ -17,7 +17,9 @@ set -euo pipefail
 
 # ca-certificates: who the hub is, and for pip of Debian's Python too.
 build_packages=(g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev
-                libedit-dev libcurl4-openssl-dev libssl-dev ca-certificates)
+                libedit-dev libcurl4-openssl-dev libssl-dev ca-certificates
+                libavformat-dev libavcodec-dev libswscale-dev libswresample-dev libavutil-dev
+                libjpeg-dev libpng-dev libwebp-dev)
 test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev pkg-config python3
                python3-dev python3-venv xz-utils)
 
@@ -56,8 +58,8 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   if ((${#missing[@]})); then
     {
       echo "install_deps: this system has no apt, and these commands are missing: ${missing[*]}."
-      echo "Install them and the development files of nlohmann-json, fmt, spdlog, CLI11, libedit, libcurl"
-      echo "and OpenSSL (for the tests also GoogleTest, GoogleMock, Python 3.11 or newer with headers and venv,"
+      echo "Install them and the development files of nlohmann-json, fmt, spdlog, CLI11, libedit, libcurl,"
+      echo "OpenSSL, FFmpeg 5.1 or newer, libjpeg, libpng and libwebp (for the tests also GoogleTest, GoogleMock, Python 3.11 or newer with headers and venv,"
       echo "and xz), then"
       echo "run the same make target again. Debian 12 and Ubuntu 24.04 are installed by themselves."
     } >&2
