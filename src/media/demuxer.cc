@@ -189,7 +189,7 @@ Demuxer::Demuxer(MediaSource& source, const char* what)
   int code = avformat_open_input(&input.format, "", demuxer, nullptr);
   if (code >= 0) code = avformat_find_stream_info(input.format, nullptr);
   input.Rethrow();
-  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+  if (code == AVERROR(ENOMEM)) source_->RefuseMemory();
   if (code < 0) {
     source.Refuse(ErrorKind::kCorrupt, "begins as " + content.name +
                                            ", but cannot be read as one (" + av::ErrorText(code) +
@@ -258,7 +258,7 @@ av::DecoderPtr Demuxer::OpenDecoder(const AVStream& stream, std::int64_t max_pix
     decoder->pkt_timebase = stream.time_base;
     code = avcodec_open2(decoder.get(), nullptr, nullptr);
   }
-  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+  if (code == AVERROR(ENOMEM)) source_->RefuseMemory();
   if (code < 0) {
     source_->Refuse(ErrorKind::kCorrupt, "its " + std::string(avcodec_get_name(codec)) +
                                              " stream cannot be decoded (" + av::ErrorText(code) +
@@ -273,7 +273,7 @@ bool Demuxer::Read(const AVStream& stream, AVPacket* packet) {
     av_packet_unref(packet);
     const int code = av_read_frame(input_->format, packet);
     input_->Rethrow();
-    if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+    if (code == AVERROR(ENOMEM)) source_->RefuseMemory();
     if (code == AVERROR(EAGAIN)) continue;
     // What stands behind damage is not looked for: whoever counts finds that something lacks.
     if (code < 0) return false;

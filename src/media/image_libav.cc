@@ -134,7 +134,7 @@ RgbImage DecodeByLibav(const EncodedImage& image, ContentFormat format) {
   if (code >= 0) code = avcodec_send_packet(decoder.get(), packet.get());
   if (code >= 0) code = avcodec_send_packet(decoder.get(), nullptr);
   if (code >= 0) code = avcodec_receive_frame(decoder.get(), frame.get());
-  if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+  if (code == AVERROR(ENOMEM)) image.source.RefuseMemory();
   if (code < 0 || frame->decode_error_flags != 0) {
     RefuseDamaged(
         image, kind.name,

@@ -149,12 +149,12 @@ class SoundDecoder {
  private:
   void Send(const AVPacket* packet) {
     int code = avcodec_send_packet(decoder_.get(), packet);
-    if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+    if (code == AVERROR(ENOMEM)) demuxer_.source().RefuseMemory();
     if (code < 0 && code != AVERROR_EOF) ++damaged_;
     for (;;) {
       code = avcodec_receive_frame(decoder_.get(), frame_.get());
       if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return;
-      if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+      if (code == AVERROR(ENOMEM)) demuxer_.source().RefuseMemory();
       if (code < 0) {
         ++damaged_;
         return;

@@ -60,6 +60,11 @@ void MediaSource::Refuse(ErrorKind kind, const std::string& text) const {
   throw Error(kind, name_ + ": " + text);
 }
 
+void MediaSource::RefuseMemory() const {
+  Refuse(ErrorKind::kResource,
+         "asks for more memory than can be had: it is damaged, or too large for this machine");
+}
+
 void MediaSource::RequireSize(std::uint64_t limit, const char* what) const {
   if (size_ == 0) {
     Refuse(ErrorKind::kCorrupt, std::string("is empty; a ") + what + " is expected");

@@ -35,6 +35,9 @@ class MediaSource {
 
   // Throws Error(kind) with "NAME: text".
   [[noreturn]] void Refuse(ErrorKind kind, const std::string& text) const;
+  // Throws Error(kResource): a library found no memory for what the file asks for. Damaged files
+  // ask for as much as a number can say.
+  [[noreturn]] void RefuseMemory() const;
   // Throws where there are no bytes, or more than `limit` of them. `what`: "picture", "sound".
   void RequireSize(std::uint64_t limit, const char* what) const;
 

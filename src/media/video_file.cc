@@ -272,7 +272,7 @@ class ClipReader {
   bool Decode() {
     while (!ended_) {
       const int code = avcodec_receive_frame(decoder_.get(), next_.get());
-      if (code == AVERROR(ENOMEM)) throw std::bad_alloc();
+      if (code == AVERROR(ENOMEM)) source_.RefuseMemory();
       if (code >= 0) {
         next_stamp_ = times_.counted ? count_ : next_->best_effort_timestamp;
         ++count_;
@@ -287,7 +287,7 @@ class ClipReader {
       if (code != AVERROR(EAGAIN)) damaged_ = true;
       const bool more = demuxer_.Read(*stream_, packet_.get());
       const int sent = avcodec_send_packet(decoder_.get(), more ? packet_.get() : nullptr);
-      if (sent == AVERROR(ENOMEM)) throw std::bad_alloc();
+      if (sent == AVERROR(ENOMEM)) source_.RefuseMemory();
       if (more && sent < 0) damaged_ = true;
       // A decoder that neither gives nor takes has nothing more to say.
       if (!more && sent < 0) ended_ = true;
