@@ -25,6 +25,10 @@ constexpr std::int64_t kMinRate = 1'000;
 constexpr double kSlackSeconds = 0.25;
 constexpr double kSlackShare = 0.01;
 
+// Samples in floating point may go beyond 1 a little; what is further off is no sound, and a filter
+// over it may reach infinity.
+constexpr float kLoudest = 1e6F;
+
 std::string SecondsText(double seconds) {
   char text[32];
   std::snprintf(text, sizeof text, "%.2f s", seconds);
@@ -185,9 +189,9 @@ class SoundDecoder {
     }
     source_samples_ += static_cast<std::int64_t>(mono_.size());
     for (const float sample : mono_) {
-      if (!std::isfinite(sample)) {
-        Refuse(ErrorKind::kCorrupt, "has a sample that is no finite number, in the first " +
-                                        SecondsText(Seconds()) +
+      if (!(std::fabs(sample) <= kLoudest)) {  // written so that NaN is refused too
+        Refuse(ErrorKind::kCorrupt, "has a sample of " + std::to_string(sample) +
+                                        " within its first " + SecondsText(Seconds()) +
                                         "; samples from −1 to 1 are expected");
       }
     }

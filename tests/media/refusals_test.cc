@@ -265,7 +265,7 @@ std::vector<Case> Cases() {
        As::kSound,
        kCorrupt,
        Wav(3, 16000, 32, 4000, std::string(3996, '\0') + nan),
-       {"has a sample that is no finite number"}},
+       {"has a sample of nan", "samples from −1 to 1 are expected"}},
       {"a sound without samples", As::kSound, kCorrupt, Wav(1, 16000, 16, 0, ""), {kCut}},
       {"a sound of a strange rate",
        As::kSound,
