@@ -145,6 +145,16 @@ void Engine::Append(int sequence, std::span<const std::int32_t> tokens, const So
   all.insert(all.end(), tokens.begin(), tokens.end());
 }
 
+std::vector<std::int32_t> Engine::TokensWithPlaceholders(int sequence) const {
+  std::vector<std::int32_t> tokens = tokens_[sequence];
+  for (std::size_t position = 0; position < tokens.size(); ++position) {
+    if (tokens[position] >= 0) continue;
+    const auto* place = soft_[sequence].At(static_cast<std::int64_t>(position));
+    tokens[position] = place->block->placeholder();
+  }
+  return tokens;
+}
+
 std::int64_t Engine::BeginOfBlockAt(int sequence, std::int64_t position) const {
   const SoftPlaces::Place* place = soft_[sequence].At(position);
   return place == nullptr ? position : place->begin;

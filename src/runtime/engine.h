@@ -54,6 +54,9 @@ class Engine {
 
   // Tokens of the sequence, computed or not, and how many are.
   std::span<const std::int32_t> tokens(int sequence) const { return tokens_[sequence]; }
+  bool has_soft_tokens(int sequence) const { return !soft_[sequence].empty(); }
+  // tokens() with the placeholders in place of soft tokens.
+  std::vector<std::int32_t> TokensWithPlaceholders(int sequence) const;
   std::int64_t computed(int sequence) const { return kv_.length(sequence); }
 
   // Throws Error: kInvalidArgument for an id outside the vocabulary that is no soft token of

@@ -35,6 +35,52 @@ SoftBlock::SoftBlock(std::vector<float> rows, std::int64_t hidden, std::int32_t 
       visual_(visual),
       first_id_(TakeIds(count_)) {}
 
+std::vector<std::int32_t> PlaceSoftTokens(std::span<const std::int32_t> tokens,
+                                          std::span<const std::int32_t> placeholders,
+                                          const SoftBlocks& blocks) {
+  std::vector<std::int32_t> placed(tokens.begin(), tokens.end());
+  std::vector<bool> used(blocks.size(), false);
+  for (std::size_t at = 0; at < placed.size();) {
+    const std::int32_t placeholder = placed[at];
+    if (std::ranges::find(placeholders, placeholder) == placeholders.end()) {
+      ++at;
+      continue;
+    }
+    std::size_t next = 0;
+    while (next < blocks.size() && (used[next] || blocks[next]->placeholder() != placeholder)) {
+      ++next;
+    }
+    const std::size_t begin = at;
+    const std::int64_t count = next < blocks.size() ? blocks[next]->count() : 0;
+    while (static_cast<std::int64_t>(at - begin) < count && at < placed.size() &&
+           placed[at] == placeholder) {
+      placed[at] = blocks[next]->id(static_cast<std::int64_t>(at - begin));
+      ++at;
+    }
+    if (count > 0 && static_cast<std::int64_t>(at - begin) == count) {
+      used[next] = true;
+      continue;
+    }
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "position " + std::to_string(begin) + " of the prompt has " + std::to_string(at - begin) +
+            " placeholders (token " + std::to_string(placeholder) + ") " +
+            (count == 0
+                 ? "and more of them than all media have soft tokens"
+                 : "in a row, and the medium there has " + std::to_string(count) + " soft tokens"));
+  }
+  const auto left = std::ranges::find(used, false);
+  if (left != used.end()) {
+    const SoftBlock& block = *blocks[static_cast<std::size_t>(left - used.begin())];
+    throw Error(ErrorKind::kInvalidArgument,
+                "medium " + std::to_string(left - used.begin() + 1) +
+                    " has no place in the prompt: " + std::to_string(block.count()) +
+                    " placeholders (token " + std::to_string(block.placeholder()) +
+                    ") in a row are missing");
+  }
+  return placed;
+}
+
 std::vector<SoftPlaces::Place> SoftPlaces::Find(std::span<const std::int32_t> tokens,
                                                 std::int64_t position, const SoftBlocks& blocks) {
   std::vector<Place> places;

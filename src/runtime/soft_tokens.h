@@ -47,6 +47,13 @@ class SoftBlock {
 
 using SoftBlocks = std::vector<std::shared_ptr<const SoftBlock>>;
 
+// `tokens` with the soft tokens of `blocks` in place of placeholders: each run belongs to the next
+// block of its id. `placeholders`: every id that is one. Throws Error(kInvalidArgument) where they
+// do not fit each other.
+std::vector<std::int32_t> PlaceSoftTokens(std::span<const std::int32_t> tokens,
+                                          std::span<const std::int32_t> placeholders,
+                                          const SoftBlocks& blocks);
+
 // Where soft tokens stand in one sequence; keeps their blocks.
 class SoftPlaces {
  public:
