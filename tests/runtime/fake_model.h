@@ -1,5 +1,7 @@
 // A model that is nothing but its memory: what it answers is a hash of what it reads back from the
-// KV pages. A page that is shared, copied, given back or kept wrongly changes the answer.
+// KV pages. A page that is shared, copied, given back or kept wrongly changes the answer. What a
+// position stores depends on all before it, as K and V do: a page is not that of other tokens that
+// only end alike.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +35,19 @@ inline ModelConfig FakeConfig() {
   return config;
 }
 
+// What a position stores: of the position before it (0: there is none) and its token. Exact in f32.
+inline std::uint32_t FakeStored(std::uint32_t before, std::int32_t token) {
+  return (before * 7 + static_cast<std::uint32_t>(token) + 1) % 65521;
+}
+
 // The answer's next token after these, computed from the tokens alone.
 inline std::int32_t FakeNext(std::span<const std::int32_t> tokens) {
   std::uint32_t hash = 1;
+  std::uint32_t stored = 0;
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    hash = hash * 31 + static_cast<std::uint32_t>(tokens[i]) + 1;
-    if (i + kFakeWindow >= tokens.size()) hash = hash * 17 + static_cast<std::uint32_t>(tokens[i]);
+    stored = FakeStored(stored, tokens[i]);
+    hash = hash * 31 + stored + 1;
+    if (i + kFakeWindow >= tokens.size()) hash = hash * 17 + stored;
   }
   return static_cast<std::int32_t>(hash % kFakeVocab);
 }
@@ -54,8 +63,12 @@ class FakeModel final : public StepModel {
     ++steps;
     most_rows = std::max<std::int64_t>(most_rows, static_cast<std::int64_t>(batch.tokens.size()));
     for (std::size_t row = 0; row < batch.tokens.size(); ++row) {
+      const std::int32_t position = batch.positions[row];
+      const auto before =
+          position == 0 ? 0u : static_cast<std::uint32_t>(*At(batch, kv, 1, row, position - 1));
       for (int kind = 0; kind < kLayerKinds; ++kind) {
-        *At(batch, kv, kind, row, batch.positions[row]) = static_cast<float>(batch.tokens[row]);
+        *At(batch, kv, kind, row, position) =
+            static_cast<float>(FakeStored(before, batch.tokens[row]));
       }
     }
     hidden_.clear();
@@ -64,8 +77,7 @@ class FakeModel final : public StepModel {
       std::vector<std::int32_t> full, window;
       std::uint32_t hash = 1;
       for (std::int32_t i = 0; i <= position; ++i) {
-        const auto token = static_cast<std::uint32_t>(*At(batch, kv, 1, row, i));
-        hash = hash * 31 + token + 1;
+        hash = hash * 31 + static_cast<std::uint32_t>(*At(batch, kv, 1, row, i)) + 1;
         if (i + kFakeWindow > position) {
           hash = hash * 17 + static_cast<std::uint32_t>(*At(batch, kv, 0, row, i));
         }

@@ -50,7 +50,6 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
     const int session = bench.engine().AddSequence();
     Tokens history = RandomPrompt(random, 50);
     Id turn = 0;
-    std::int64_t cancelled = 0;
     for (int event = 0; event < 150; ++event) {
       switch (random() % 10) {
         case 0:
@@ -102,7 +101,6 @@ TEST(Scheduler, RandomLivesKeepEveryAnswerRightAndEveryPageAccountedFor) {
     bench.RunAll();
     for (const auto& [id, answer] : bench.answers()) {
       Bench::Check(*answer);
-      cancelled += answer->report.end == RequestEnd::kCancelled;
       EXPECT_EQ(Bench::FailureOf(*answer), "");
     }
     for (const auto& [id, text] : bench.texts()) Bench::Check(*text);
@@ -138,6 +136,19 @@ TEST(Scheduler, ComputesASharedBeginningOnce) {
   }
   bench.CheckAll();
   EXPECT_EQ(bench.scheduler().statistics().shared_tokens, 4 * 256);
+}
+
+// Pages of equal tokens behind different ones are not the same: their K and V differ.
+TEST(Scheduler, PagesThatOnlyEndAlikeAreNotShared) {
+  Bench bench(Settings{});
+  for (const std::int32_t first : {1, 2, 1}) {
+    Tokens prompt(kPageTokens, first);
+    prompt.insert(prompt.end(), 2 * kPageTokens, 7);
+    prompt.insert(prompt.end(), 5, 9);
+    bench.Submit(prompt, 20);
+    bench.RunAll();
+  }
+  bench.CheckAll();
 }
 
 TEST(Scheduler, KeepsTheEndOfASharedBeginningThroughOtherWork) {
