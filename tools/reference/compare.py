@@ -10,6 +10,7 @@ Steps, in order:
   fuzz      random configurations: transformers, the NumPy reading and culet
   long      prompts of 700 tokens in several chunk sizes
   embed     culet embed on pebble in f32 against transformers' tokenizer and pooled hidden states
+  media     files of pictures and sounds, from the file to the logits
   text      larger comparisons of tokenizer and templates, where their scripts exist
 Without --culet the steps that need it compare transformers with the NumPy reading alone.
 """
@@ -34,6 +35,7 @@ import golden_file
 import make_encoder_goldens
 import make_goldens
 import make_media_goldens
+import media_files
 import mistakes
 import numpy_gemma4
 import plain_file
@@ -275,6 +277,19 @@ class Comparison:
                     name = f"embed, {pooling}, {dimensions} dimensions, normalize {normalize}"
                     self.check(name, lambda: run(pooling, dimensions, normalize))
 
+    def media(self):
+        if not self.options.culet:
+            return
+
+        def run(case):
+            error = media_files.compare(case, self.options.culet, self.work)
+            if not error <= LIMIT:
+                raise Failed(f"departs by {error:.1e}, limit {LIMIT}")
+            return f"{error:.1e}"
+
+        for case in media_files.cases():
+            self.check(f"files, {case.family}", lambda: run(case))
+
     def text(self):
         if not self.options.culet:
             return
@@ -291,7 +306,7 @@ class Comparison:
                 return "equal"
             self.check(name, run)
 
-    STEPS = ("goldens", "numpy", "mistakes", "cases", "fuzz", "long", "embed", "text")
+    STEPS = ("goldens", "numpy", "mistakes", "cases", "fuzz", "long", "embed", "media", "text")
 
     def run(self, steps):
         for step in steps:
