@@ -8,11 +8,13 @@
 
 #include "culet/embed.h"
 #include "culet/error.h"
+#include "culet/features.h"
 #include "culet/find.h"
 #include "culet/generate.h"
 #include "culet/hub.h"
 #include "culet/json.h"
 #include "culet/machine.h"
+#include "culet/media.h"
 #include "culet/model.h"
 #include "culet/text.h"
 #include "culet/tools.h"

@@ -144,9 +144,11 @@ class Answer::Iterator {
 inline Answer::Iterator Answer::begin() { return Iterator(this); }
 
 // Answers a prompt, in company with all other answers of this model; the beginning that earlier
-// prompts had in common with it is not computed again. Does not wait for the model. Throws Error:
-// kInvalidArgument (an empty prompt, options out of range), kResource with the numbers where the
-// prompt does not fit the context, kNotFound where the model has no tokenizer. Any thread.
+// prompts had in common with it is not computed again. Does not wait for the model, but for the
+// prompt's media: those that were not seen lately go through their encoder on this thread. Throws
+// Error: kInvalidArgument (an empty prompt, options out of range), kResource with the numbers where
+// the prompt does not fit the context, kNotFound where the model has no tokenizer, kUnsupported
+// where it lacks the encoder of a medium. Any thread.
 //
 // Deterministic, always, without an option for it: at one kernel level the same prompt, options and
 // seed give the same tokens, log-probabilities and logits bit for bit, whoever else is answered or

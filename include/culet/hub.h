@@ -77,13 +77,12 @@ CULET_EXPORT std::optional<CachedModel> FindCached(const std::string& name);
 
 // A published model that has a short name.
 struct PublishedModel {
-  std::string name;                       // "e2b"
-  std::string model;                      // "google/gemma-4-E2B-it"
-  bool base = false;                      // pre-trained only
-  std::vector<std::string> inputs;        // that culet takes
-  std::vector<std::string> other_inputs;  // that the model was made for besides
-  bool cached = false;                    // complete
-  std::uint64_t weight_bytes = 0;         // of the text decoder in bf16, which is most of the files
+  std::string name;                 // "e2b"
+  std::string model;                // "google/gemma-4-E2B-it"
+  bool base = false;                // pre-trained only
+  std::vector<std::string> inputs;  // that culet takes
+  bool cached = false;              // complete
+  std::uint64_t weight_bytes = 0;   // of the text decoder in bf16, which is most of the files
   // As ModelInfo has it, on this machine at the default context.
   std::uint64_t resident_bytes = 0;
   bool fits = false;  // the memory that is free now is enough for that

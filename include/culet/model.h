@@ -64,6 +64,8 @@ struct ModelInfo {
   std::int64_t experts = 0, experts_per_token = 0, expert_intermediate = 0;
   bool k_eq_v = false, tied_head = false;
   bool vision_tower = false, audio_tower = false;  // named by the config
+  // "text", and "image", "video", "audio" where the checkpoint has the encoder.
+  std::vector<std::string> inputs;
   std::vector<PartSize> parts;                     // used by the text decoder
   std::uint64_t parameters = 0, weight_bytes = 0;  // sums over parts
   std::uint64_t unused_bytes = 0;
@@ -79,7 +81,12 @@ struct ModelInfo {
   std::int64_t context = 0, chunk = 0, sequences = 0, pool_tokens = 0;
   std::string kv_dtype;
   std::uint64_t kv_bytes = 0, activation_bytes = 0;
-  std::uint64_t resident_bytes = 0;  // weights without lookup tables read by row, KV, activations
+  // Weights without lookup tables read by row and without encoders of media, KV, activations.
+  std::uint64_t resident_bytes = 0;
+  // Besides, from the first medium on: the encoders' weights and activations for a picture of as
+  // many tokens as processor_config.json says (280), a sound of 30 s, and soft tokens that are
+  // kept.
+  std::uint64_t media_bytes = 0;
   std::string cpu_model, cpu_level;
   int threads = 0;
   bool has_chat_template = false;
@@ -145,6 +152,9 @@ class CULET_EXPORT Model {
   // during the call. No answer goes on meanwhile, and on_row must not use the model. What it throws
   // ends the computation and comes out of here. Throws Error as Session::Append.
   void Logits(std::span<const TokenId> tokens, std::int64_t chunk,
+              const std::function<void(std::int64_t, std::span<const float>)>& on_row);
+  // The same of a prompt that may have media.
+  void Logits(const Prompt& prompt, std::int64_t chunk,
               const std::function<void(std::int64_t, std::span<const float>)>& on_row);
 
   struct Impl;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "culet/export.h"
+#include "culet/media.h"
 
 namespace culet {
 
@@ -34,12 +35,19 @@ struct ParsedAnswer {
 struct Message {
   std::string role;
   std::string content;
+  // Pictures, sounds and videos of this turn. They stand before the text, in their order, or where
+  // the text has a marker of their kind: "<image>", "<audio>", "<video>", one for each.
+  std::vector<Media> media = {};
 };
 
 // A prompt as tokens, with what is needed to read the answer.
 struct Prompt {
   std::vector<TokenId> tokens;
   bool starts_in_thought = false;  // the prompt ends inside the thinking channel
+  // What its media's placeholders in `tokens` stand for, in their order. Every placeholder belongs
+  // to one: without them it is an ordinary token, which no model was trained on.
+  std::vector<std::shared_ptr<const PromptMedia>> media = {};
+  std::vector<std::string> warnings = {};  // what of the media is not used, for the user
 };
 
 // Threads: const members may be called from several threads at once.
@@ -72,8 +80,9 @@ class CULET_EXPORT TextProcessor {
 
   // `request_json`: {"messages": […], "tools": […], "enable_thinking", "preserve_thinking",
   // "add_generation_prompt"}. `place` names it in errors. Content is data: control tokens in it
-  // stay text, unless allow_control_tokens. Throws Error: kCorrupt (no JSON), kInvalidArgument (no
-  // such request or message), kUnsupported (images, sound), kNotFound (no template, no tokenizer).
+  // stay text, unless allow_control_tokens. A part of a medium is one placeholder here. Throws
+  // Error: kCorrupt (no JSON), kInvalidArgument (no such request or message), kNotFound (no
+  // template, no tokenizer).
   std::string Render(std::string_view request_json, const std::string& place) const;
   Prompt RenderTokens(std::string_view request_json, const std::string& place) const {
     return RenderTokens(request_json, place, {});
@@ -83,13 +92,31 @@ class CULET_EXPORT TextProcessor {
   // one that the tokenizer makes; as far as the new prompt says the same as `known`, it has the ids
   // of `known`, so that a Session computes new tokens only.
   Prompt RenderTokens(std::string_view request_json, const std::string& place,
-                      std::span<const TokenId> known) const;
+                      std::span<const TokenId> known) const {
+    return RenderTokens(request_json, place, known, {}, {});
+  }
+  // With media: a message's content may have parts {"type": "image", "path": "a.jpg"}, "audio" and
+  // "video" likewise; a part without "path" is the next of `media`. Each is decoded here and stands
+  // in the prompt with as many placeholders as it has soft tokens. Throws besides: kUnsupported
+  // where the model takes no such medium, kInvalidArgument where parts and `media` or the options
+  // do not fit, and for files that are broken or too large, naming them, kCorrupt, kResource, kIo,
+  // kNotFound.
+  Prompt RenderTokens(std::string_view request_json, const std::string& place,
+                      std::span<const TokenId> known, std::span<const Media> media,
+                      const MediaOptions& options) const;
   // A conversation of plain turns, and the model's turn begun. `think`: it may think first. `known`
-  // as above. Throws as Render, and Error(kInvalidArgument) where a message is no UTF-8.
+  // as above. Throws as RenderTokens, and Error(kInvalidArgument) where a message is no UTF-8.
   Prompt ChatPrompt(const std::vector<Message>& messages, bool think = false,
-                    std::span<const TokenId> known = {}) const;
+                    std::span<const TokenId> known = {}, const MediaOptions& options = {}) const;
   // Plain completion: `<bos>` and the text (control tokens in it only with allow_control_tokens).
-  Prompt RawPrompt(std::string_view text) const;
+  Prompt RawPrompt(std::string_view text) const { return RawPrompt(text, {}, {}); }
+  // With media, placed as those of a Message.
+  Prompt RawPrompt(std::string_view text, std::span<const Media> media,
+                   const MediaOptions& options) const;
+  // A prompt of ids in which the placeholders of `media` stand already, as many as each has soft
+  // tokens.
+  Prompt TokensPrompt(std::span<const TokenId> tokens, std::span<const Media> media,
+                      const MediaOptions& options) const;
   // A text by itself, as transformers' tokenizer(text) gives it to the model: with what the file's
   // post_processor puts around it, which is nothing for the instruction-tuned models and `<bos>` in
   // front for base models. `bos`: with or without `<bos>` in front, whatever the file says. Control
@@ -110,6 +137,12 @@ class CULET_EXPORT TextProcessor {
   TextProcessor();
   std::unique_ptr<Impl> impl_;
 };
+
+// The content of a user's message with media, as JSON for TextProcessor::RenderTokens: parts
+// without "path", placed as those of a Message. `media` are brought into the order of their parts,
+// in which RenderTokens takes them. Throws Error(kInvalidArgument) where markers and media do not
+// fit. Any thread.
+CULET_EXPORT std::string MessageContent(std::string_view text, std::vector<Media>* media);
 
 // What a model wrote, control tokens as text. Never fails on what it is given: text that no model
 // would write is content. Any thread.

@@ -22,7 +22,7 @@ from culet._conversation import ToolResult
 from culet._find import PublishedModel, PulledModel, available_models, pull
 from culet.aio import AsyncChat, AsyncModel, AsyncStream
 from culet.chat import Chat
-from culet.config import EmbeddingConfig, GenerationConfig, ModelConfig
+from culet.config import EmbeddingConfig, GenerationConfig, MediaConfig, ModelConfig
 from culet.errors import (
     CorruptError,
     Error,
@@ -70,6 +70,7 @@ __all__ = [
     "InternalError",
     "InvalidArgumentError",
     "IoError",
+    "MediaConfig",
     "MemoryPlan",
     "Model",
     "ModelConfig",

@@ -4,12 +4,13 @@ share."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Union
 
 from culet import _culet
-from culet._prompt import Messages, Tool, _whole, checked_messages, checked_tools, request_text
+from culet._media import NOTHING, Given
+from culet._prompt import Messages, Tool, _told, _whole, checked_messages, checked_tools, request_text
 from culet.config import _flag, _refuse_type, _text
 from culet.errors import InvalidArgumentError
 from culet.results import Result, ToolCall
@@ -42,6 +43,7 @@ class Conversation:
         self.tools = checked_tools(tools)
         self.thinking = _flag("thinking", thinking)
         self.messages: list[dict[str, Any]] = []
+        self.media: list[_culet.Media] = []  # of the messages' parts that have no "path", in order
         given = list(messages) if messages is not None else []
         if given:
             self.messages = checked_messages(given)
@@ -53,10 +55,16 @@ class Conversation:
         # What the model has seen and written so far: what reads the same keeps its ids, and its KV.
         self.known: list[int] = []
 
-    def new_messages(self, message: Sendable) -> list[dict[str, Any]]:
-        """What `message` adds."""
+    def new_messages(self, message: Sendable, media: Given = NOTHING) -> list[dict[str, Any]]:
+        """What `message` adds; `media` are brought into the order of its parts."""
         if isinstance(message, str):
-            return [{"role": "user", "content": _text("message", message)}]
+            text = _text("message", message)
+            if not media.media:
+                return [{"role": "user", "content": text}]
+            content, media.media[:] = _culet.message_content(text, media.media)
+            return [{"role": "user", "content": json.loads(content)}]
+        if media.media:
+            raise InvalidArgumentError("tool results have no media; send them with the next text")
         if isinstance(message, bytes) or not isinstance(message, Iterable):
             raise _refuse_type("message", message, "a text, or ToolResults in a list,")
         results = list(message)
@@ -84,21 +92,36 @@ class Conversation:
             )
         return added
 
-    def prompt(self, text: _culet.Text, added: list[dict[str, Any]]) -> _culet.Prompt:
+    def prompt(
+        self, text: _culet.Text, added: list[dict[str, Any]], media: Given = NOTHING
+    ) -> _culet.Prompt:
         messages = [*self.messages, *added]
         if self.system_prompt is not None:
             messages = [{"role": "system", "content": self.system_prompt}, *messages]
         request = request_text(messages, self.tools, self.thinking)
-        return text.render_tokens(_whole(request), "the conversation", self.known)
+        return _told(
+            text.render_tokens(
+                _whole(request),
+                "the conversation",
+                self.known,
+                [*self.media, *media.media],
+                media.options,
+            )
+        )
 
     def take(
-        self, prompt: _culet.Prompt, added: list[dict[str, Any]], result: Result
+        self,
+        prompt: _culet.Prompt,
+        added: list[dict[str, Any]],
+        result: Result,
+        media: Given = NOTHING,
     ) -> None:
         """The turn has its answer."""
         self.known = [*prompt.tokens, *result.tokens]
         if result.finish_reason == "cancelled" and not result.tokens:
             return  # nothing was said
         self.messages += added
+        self.media += media.media
         self.messages.append(self._answer(result))
 
     def _answer(self, result: Result) -> dict[str, Any]:
@@ -121,5 +144,22 @@ class Conversation:
         for index in range(len(self.messages) - 1, -1, -1):
             if self.messages[index]["role"] == "user":
                 del self.messages[index:]
+                del self.media[_bare_parts(self.messages) :]
                 return True
         return False
+
+    def clear(self) -> None:
+        """System prompt and tools stay."""
+        self.messages.clear()
+        self.media.clear()
+
+
+def _bare_parts(messages: list[dict[str, Any]]) -> int:
+    """Parts of media whose content is in `Conversation.media`."""
+    return sum(
+        part.get("type") in ("image", "audio", "video") and "path" not in part
+        for message in messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+        if isinstance(part, Mapping)
+    )

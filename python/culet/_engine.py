@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from culet import _culet
 from culet._find import find
+from culet._media import NOTHING, Given
 from culet._observe import RequestInfo, Watch
 from culet._prompt import PromptLike, Tool, prompt_tokens
 from culet.config import EmbeddingConfig, GenerationConfig, ModelConfig
@@ -145,6 +146,7 @@ class Engine:
         tools: Sequence[Tool] | None,
         thinking: bool,
         raw: bool,
+        media: Given = NOTHING,
     ) -> _culet.Prompt:
         return prompt_tokens(
             self.text,
@@ -153,6 +155,7 @@ class Engine:
             tools=tools,
             thinking=thinking,
             raw=raw,
+            media=media,
         )
 
     def start(

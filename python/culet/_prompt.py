@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Union
 
 from culet import _culet
+from culet._media import Given
 from culet.config import _flag, _refuse_type, _text
 from culet.errors import InvalidArgumentError
 
@@ -120,6 +122,7 @@ def prompt_tokens(
     tools: Sequence[Tool] | None,
     thinking: bool,
     raw: bool,
+    media: Given,
 ) -> _culet.Prompt:
     """The prompt as the model reads it."""
     if _flag("raw", raw) or not text.has_chat_template:
@@ -140,9 +143,18 @@ def prompt_tokens(
                 "text, which is completed as it stands"
             )
         assert isinstance(prompt, str)
-        return text.raw_prompt(_text("prompt", prompt))
+        return _told(text.raw_prompt(_text("prompt", prompt), media.media, media.options))
     request = request_text(messages_of(prompt, system_prompt), checked_tools(tools), thinking)
-    return text.render_tokens(_whole(request), "the request", [])
+    return _told(
+        text.render_tokens(_whole(request), "the request", [], media.media, media.options)
+    )
+
+
+def _told(prompt: _culet.Prompt) -> _culet.Prompt:
+    """What of the media is not used is said."""
+    for warning in prompt.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return prompt
 
 
 def _whole(request: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from culet import _culet
 from culet._conversation import Conversation
 from culet._engine import Lease, Request
+from culet._media import Given
 from culet.config import GenerationConfig
 from culet.errors import InvalidArgumentError
 from culet.results import Result
@@ -23,11 +24,13 @@ class Turn:
         conversation: Conversation,
         prompt: _culet.Prompt,
         added: list[dict[str, Any]],
+        media: Given,
         request: Request,
     ) -> None:
         self._conversation = conversation
         self._prompt = prompt
         self._added = added
+        self._media = media
         self.request = request
         self.stream: Callable[[], object] | None = None  # who iterates; None: all is waited for
         self.ended = False
@@ -46,7 +49,7 @@ class Turn:
             return
         self.ended = True
         if not self.dropped:
-            self._conversation.take(self._prompt, self._added, result)
+            self._conversation.take(self._prompt, self._added, result, self._media)
 
 
 class ChatBase:

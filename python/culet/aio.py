@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from culet import _culet
+from culet._asked import Asked, start
 from culet._conversation import Conversation, Sendable
 from culet._engine import Engine
 from culet._find import ModelName, name_of
+from culet._media import AnswerOptions, MediaArguments, take, take_only
 from culet._prompt import Messages, PromptLike, Tool, texts_of
 from culet._turns import ChatBase, Turn
 from culet._wake import Waiter
@@ -36,11 +38,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["AsyncChat", "AsyncModel", "AsyncStream"]
-
-# Shorter prompts are brought into tokens at once, in a fraction of a millisecond; longer ones would
-# hold up the loop.
-_SHORT_PROMPT = 4096
-
 
 class AsyncModel:
     """`Model` for asyncio: the same methods, as coroutines and async iterators.
@@ -94,15 +91,15 @@ class AsyncModel:
         thinking: bool = False,
         raw: bool = False,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Result:
         """Answers `prompt`; arguments as for `Model.generate`."""
-        combined = _combined(GenerationConfig, config, options, "generate")
+        others = dict(options)
+        asked = Asked(prompt, system_prompt, tools, thinking, raw, take(others))
+        combined = _combined(GenerationConfig, config, others, "generate")
         engine = await self._loaded()
-        tokens = await _prompt(
-            engine, prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
-        )
-        return await _whole(Waiter(engine.start("generate", tokens, combined, raw=raw)))
+        tokens = await asked.tokens(engine)
+        return await _whole(await start(engine, "generate", tokens, combined, raw=raw))
 
     def stream(
         self,
@@ -113,18 +110,18 @@ class AsyncModel:
         thinking: bool = False,
         raw: bool = False,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> AsyncStream:
         """Answers `prompt` piece by piece: an async iterator of events, see `AsyncStream`. Arguments as
         for `Model.generate`. The answer begins with the first iteration."""
-        combined = _combined(GenerationConfig, config, options, "stream")
+        others = dict(options)
+        asked = Asked(prompt, system_prompt, tools, thinking, raw, take(others))
+        combined = _combined(GenerationConfig, config, others, "stream")
 
         async def begin() -> Waiter:
             engine = await self._loaded()
-            tokens = await _prompt(
-                engine, prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
-            )
-            return Waiter(engine.start("stream", tokens, combined, raw=raw))
+            tokens = await asked.tokens(engine)
+            return await start(engine, "stream", tokens, combined, raw=raw)
 
         return AsyncStream(begin)
 
@@ -171,14 +168,12 @@ class AsyncModel:
         tools: Sequence[Tool] | None = None,
         thinking: bool = False,
         raw: bool = False,
+        **media: Unpack[MediaArguments],
     ) -> int:
         """How many tokens the prompt has for the model; as `Model.count_tokens`."""
-        engine = await self._loaded()
-        return len(
-            await _prompt(
-                engine, prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
-            )
-        )
+        given = take_only(dict(media), "count_tokens")
+        asked = Asked(prompt, system_prompt, tools, thinking, raw, given)
+        return len(await asked.tokens(await self._loaded()))
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -393,7 +388,7 @@ class AsyncChat(ChatBase):
         message: Sendable,
         *,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Result:
         """Says something and waits for the answer; as `Chat.send`. Where it fails or the task is
         cancelled, the conversation stays as it was."""
@@ -411,7 +406,7 @@ class AsyncChat(ChatBase):
         message: Sendable,
         *,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> AsyncStream:
         """The same, with the answer as it comes; as `Chat.stream`."""
         turns: list[Turn] = []
@@ -437,7 +432,7 @@ class AsyncChat(ChatBase):
         """Forgets the conversation; system prompt and tools stay."""
         with self._beginning():
             await self._settle()
-            self._conversation.messages.clear()
+            self._conversation.clear()
 
     async def close(self) -> None:
         """Ends what is being answered and gives the KV back. The messages stay readable."""
@@ -466,19 +461,22 @@ class AsyncChat(ChatBase):
         options: dict[str, Any],
         function: str,
     ) -> tuple[Turn, Waiter]:
+        media = take(options)
         combined = _combined(GenerationConfig, config or self._config, options, function)
         conversation = self._conversation
         with self._beginning():
             await self._settle()
             engine = await self._loaded()
-            added = conversation.new_messages(message)
+            added = conversation.new_messages(message, media)
             # The conversation grows: its text is rendered and compared in a thread.
-            prompt = await asyncio.to_thread(lambda: conversation.prompt(engine.text, added))
+            prompt = await asyncio.to_thread(
+                lambda: conversation.prompt(engine.text, added, media)
+            )
             if self._lease is None:
                 self._lease = await asyncio.to_thread(engine.lease)
-            request = engine.start(f"chat.{function}", prompt, combined, self._lease)
-            self._turn = Turn(conversation, prompt, added, request)
-            return self._turn, Waiter(request)
+            waiter = await start(engine, f"chat.{function}", prompt, combined, self._lease)
+            self._turn = Turn(conversation, prompt, added, media, waiter.request)
+            return self._turn, waiter
 
     async def _settle(self) -> None:
         turn = self._left_turn()
@@ -488,24 +486,6 @@ class AsyncChat(ChatBase):
             turn.take(await asyncio.to_thread(turn.request.wait))
         except Error:  # told to who waited for it
             self._turn = None
-
-
-async def _prompt(
-    engine: Engine,
-    prompt: PromptLike,
-    *,
-    system_prompt: str | None,
-    tools: Sequence[Tool] | None,
-    thinking: bool,
-    raw: bool,
-) -> _culet.Prompt:
-    def make() -> _culet.Prompt:
-        return engine.prompt(
-            prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
-        )
-
-    short = isinstance(prompt, str) and len(prompt) + len(system_prompt or "") < _SHORT_PROMPT
-    return make() if short and not tools else await asyncio.to_thread(make)
 
 
 async def _whole(waiter: Waiter) -> Result:

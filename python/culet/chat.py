@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from culet._conversation import Conversation, Sendable, ToolResult
 from culet._engine import Engine
+from culet._media import AnswerOptions, take
 from culet._turns import ChatBase, Turn
-from culet.config import GenerationConfig, GenerationOptions, _combined
+from culet.config import GenerationConfig, _combined
 from culet.errors import Error
 from culet.results import Result
 from culet.stream import Stream
@@ -52,11 +53,12 @@ class Chat(ChatBase):
         message: Sendable,
         *,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Result:
         """Says something and waits for the answer. `message` is a text, or a list of `ToolResult`s
-        where the last answer called tools. Options hold for this turn. Where it fails, the
-        conversation stays as it was."""
+        where the last answer called tools; a text may come with `images`, `audio` and `video`, as for
+        `Model.generate`. Options hold for this turn. Where it fails, the conversation stays as it
+        was."""
         turn = self._begin(message, config, dict(options), "send")
         try:
             turn.request.next()  # the first token is seen when it comes
@@ -72,7 +74,7 @@ class Chat(ChatBase):
         message: Sendable,
         *,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Stream:
         """The same, with the answer as it comes. A stream that is ended before keeps in the
         conversation what was said until then."""
@@ -91,7 +93,7 @@ class Chat(ChatBase):
         """Forgets the conversation; system prompt and tools stay."""
         with self._beginning():
             self._settle()
-            self._conversation.messages.clear()
+            self._conversation.clear()
 
     def close(self) -> None:
         """Ends what is being answered and gives the KV back. The messages stay readable."""
@@ -118,15 +120,16 @@ class Chat(ChatBase):
         options: dict[str, Any],
         function: str,
     ) -> Turn:
+        media = take(options)
         combined = _combined(GenerationConfig, config or self._config, options, function)
         with self._beginning():
             self._settle()
-            added = self._conversation.new_messages(message)
-            prompt = self._conversation.prompt(self._engine.text, added)
+            added = self._conversation.new_messages(message, media)
+            prompt = self._conversation.prompt(self._engine.text, added, media)
             if self._lease is None:
                 self._lease = self._engine.lease()
             request = self._engine.start(f"chat.{function}", prompt, combined, self._lease)
-            self._turn = Turn(self._conversation, prompt, added, request)
+            self._turn = Turn(self._conversation, prompt, added, media, request)
             return self._turn
 
     def _settle(self) -> None:

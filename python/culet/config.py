@@ -29,6 +29,7 @@ __all__ = [
     "EmbeddingOptions",
     "GenerationConfig",
     "GenerationOptions",
+    "MediaConfig",
     "ModelConfig",
     "ModelOptions",
 ]
@@ -309,6 +310,47 @@ class EmbeddingOptions(TypedDict, total=False):
     dimensions: int
     normalize: bool
     bos: bool | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MediaConfig(_Checked):
+    """How pictures, sounds and videos are brought to a model; what is None is as its
+    processor_config.json has it.
+
+        >>> model.generate("Read it out.", images="page.png", media_config=MediaConfig(image_tokens=1120))
+    """
+
+    image_tokens: int | None = None
+    """Most tokens that a picture becomes: 70, 140, 280, 560 or 1120."""
+    video_tokens: int | None = None
+    """The same of each frame of a video."""
+    video_frames: int | None = None
+    """So many frames of each video, evenly spaced."""
+    video_fps: float | None = None
+    """Or so many a second of it."""
+    video_sound: bool = True
+    """Whether a video's sound is heard too, where the model hears."""
+    resize: Literal["pillow", "torchvision"] = "pillow"
+    """Whose resizing pictures get, bit for bit."""
+
+    @staticmethod
+    def _check(name: str, value: Any) -> Any:
+        if name == "resize":
+            return _one_of(name, value, ("pillow", "torchvision"))
+        if name == "video_sound":
+            return _flag(name, value)
+        if value is None:
+            return None
+        if name == "video_fps":
+            return _number(name, value, 1e-9, 1e9, "more than 0")
+        return _integer(name, value, 1, _INT32)
+
+    def _native(self) -> _culet.MediaOptions:
+        options = _culet.MediaOptions()
+        for name in ("image_tokens", "video_tokens", "video_frames", "video_fps", "video_sound"):
+            setattr(options, name, getattr(self, name))
+        options.resize_as_torchvision = self.resize == "torchvision"
+        return options
 
 
 Overrides = Union[Mapping[str, Any], "tuple[tuple[str, str], ...]"]

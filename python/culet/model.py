@@ -10,6 +10,7 @@ from culet import _culet
 from culet._conversation import Conversation
 from culet._engine import Engine
 from culet._find import ModelName, find, name_of
+from culet._media import AnswerOptions, MediaArguments, take, take_only
 from culet._prompt import Messages, PromptLike, Tool, texts_of
 from culet.chat import Chat
 from culet.config import (
@@ -79,13 +80,14 @@ class Model:
         thinking: bool = False,
         raw: bool = False,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Result:
         """Answers `prompt` and waits for the whole answer.
 
             model.generate("What is 27 + 45?").text
             model.generate("A rhyme, please", temperature=0.8, seed=1, max_tokens=50)
             model.generate([{"role": "user", "content": "Hi"}], system_prompt="Be brief.")
+            model.generate("What is this?", images="cat.jpg")
 
         - `prompt`: a text, which becomes one user message, or a list of messages with "role" and
           "content". A base model, which has no chat template, completes the text as it stands.
@@ -94,16 +96,27 @@ class Model:
           in `Result.tool_calls`.
         - `thinking`: let the model think before it answers.
         - `raw`: complete the text without the chat template.
+        - `images`, `audio`, `video`: one, or a list: paths, the content of files, arrays, PIL images.
+          They stand before the text, or where it has markers (`<image>`, …), one for each.
+          `media_config`: see `MediaConfig`.
         - `config`, `options`: see `GenerationConfig`: `max_tokens`, `temperature`, `top_k`, `top_p`,
           `min_p`, `repetition_penalty`, `seed`, `stop`, `logprobs`, `timeout_s`. What is not given
           comes from the model.
         """
+        others = dict(options)
+        media = take(others)
+        combined = _combined(GenerationConfig, config, others, "generate")
         request = self._engine.start(
             "generate",
             self._engine.prompt(
-                prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+                prompt,
+                system_prompt=system_prompt,
+                tools=tools,
+                thinking=thinking,
+                raw=raw,
+                media=media,
             ),
-            _combined(GenerationConfig, config, options, "generate"),
+            combined,
             raw=raw,
         )
         request.next()  # the first token is seen when it comes
@@ -118,7 +131,7 @@ class Model:
         thinking: bool = False,
         raw: bool = False,
         config: GenerationConfig | None = None,
-        **options: Unpack[GenerationOptions],
+        **options: Unpack[AnswerOptions],
     ) -> Stream:
         """Answers `prompt`, piece by piece: an iterator of events, the last of which has the result.
         Arguments as for `generate`.
@@ -127,13 +140,21 @@ class Model:
                 if event.type == "text":
                     print(event.text, end="", flush=True)
         """
+        others = dict(options)
+        media = take(others)
+        combined = _combined(GenerationConfig, config, others, "stream")
         return Stream(
             self._engine.start(
                 "stream",
                 self._engine.prompt(
-                    prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+                    prompt,
+                    system_prompt=system_prompt,
+                    tools=tools,
+                    thinking=thinking,
+                    raw=raw,
+                    media=media,
                 ),
-                _combined(GenerationConfig, config, options, "stream"),
+                combined,
                 raw=raw,
             )
         )
@@ -189,12 +210,18 @@ class Model:
         tools: Sequence[Tool] | None = None,
         thinking: bool = False,
         raw: bool = False,
+        **media: Unpack[MediaArguments],
     ) -> int:
         """How many tokens the prompt has for the model, everything that the chat template adds
         included: `Result.usage.prompt_tokens` of the same request."""
         return len(
             self._engine.prompt(
-                prompt, system_prompt=system_prompt, tools=tools, thinking=thinking, raw=raw
+                prompt,
+                system_prompt=system_prompt,
+                tools=tools,
+                thinking=thinking,
+                raw=raw,
+                media=take_only(dict(media), "count_tokens"),
             )
         )
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "api/soft_prompt.h"
 #include "api/text_processor_impl.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -66,7 +67,8 @@ std::vector<std::string> StopTextsOf(const ModelDefaults& defaults,
 }  // namespace
 
 AnswerJob::AnswerJob(const Model& model, const Prompt& prompt, const GenerateOptions& options)
-    : tokenizer_(TokenizerOf(model.text())),
+    : model_(&model),
+      tokenizer_(TokenizerOf(model.text())),
       options_(options),
       stops_(model.defaults().stop_tokens),
       max_tokens_(options.max_tokens.value_or(model.defaults().max_new_tokens)),
@@ -84,8 +86,10 @@ AnswerJob::AnswerJob(const Model& model, const Prompt& prompt, const GenerateOpt
 
 Request AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prompt& prompt,
                                int sequence) {
+  SoftPrompt soft = Soften(*job->model_, prompt);
   Request request;
-  request.prompt = prompt.tokens;
+  request.prompt = std::move(soft.tokens);
+  request.soft = std::move(soft.blocks);
   request.sampling = job->sampling_;
   request.sequence = sequence;
   request.cancelled = std::shared_ptr<const std::atomic<bool>>(job, &job->cancelled_);

@@ -35,7 +35,7 @@ class AnswerJob {
   // Checks prompt and options. Throws Error. The model must outlive the job's end.
   AnswerJob(const Model& model, const Prompt& prompt, const GenerateOptions& options);
 
-  // The request that answers this prompt and reports to `job`.
+  // The request that answers this prompt and reports to `job`. Encodes the prompt's media here.
   static Request MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prompt& prompt,
                              int sequence);
 
@@ -61,6 +61,7 @@ class AnswerJob {
   void Deliver(std::vector<OutputEvent> events);
   void Wake();
 
+  const Model* model_;
   const Tokenizer& tokenizer_;
   const GenerateOptions options_;
   const std::vector<TokenId> stops_;

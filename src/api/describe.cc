@@ -7,6 +7,7 @@
 #include "api/text_processor_impl.h"
 #include "base/cpu_features.h"
 #include "checkpoint/sizes.h"
+#include "media/image_patches.h"
 #include "ops/context.h"
 
 namespace culet {
@@ -120,6 +121,13 @@ std::uint64_t NotResidentBytes(const Checkpoint& checkpoint) {
   return bytes;
 }
 
+std::uint64_t MediaBytes(const Checkpoint& checkpoint, int threads) {
+  std::uint64_t bytes =
+      MediaEncoders::PlannedBytes(checkpoint, ImageSettings().max_soft_tokens, threads);
+  for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;
+  return bytes;
+}
+
 }  // namespace
 
 ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem::path& path,
@@ -142,6 +150,10 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.full_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kFull)];
   info.kv_bytes = memory.kv_bytes;
   info.activation_bytes = memory.activation_bytes;
+  info.inputs = {"text"};
+  if (checkpoint.vision_error().empty()) info.inputs.insert(info.inputs.end(), {"image", "video"});
+  if (checkpoint.audio_error().empty()) info.inputs.emplace_back("audio");
+  info.media_bytes = MediaBytes(checkpoint, info.threads);
   info.resident_bytes = info.weight_bytes - NotResidentBytes(checkpoint) + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));

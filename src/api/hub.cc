@@ -136,9 +136,8 @@ std::vector<PublishedModel> PublishedModels() try {
     model.name = entry.name;
     model.model = entry.repository;
     model.base = entry.base;
-    model.inputs = {"text"};
-    model.other_inputs = {"image"};
-    if (entry.hears) model.other_inputs.emplace_back("audio");
+    model.inputs = {"text", "image", "video"};
+    if (entry.hears) model.inputs.emplace_back("audio");
     const auto cached = FindCached(model.name);
     model.cached = cached && cached->missing.empty();
     for (const PartWeight& part : SizesByPart(config, DType::kBF16)) {

@@ -207,6 +207,7 @@ std::string ToJson(const ModelInfo& info) try {
   object.Add("tied_head", info.tied_head);
   object.Add("vision_tower", info.vision_tower);
   object.Add("audio_tower", info.audio_tower);
+  object.Add("inputs", info.inputs);
   object.AddText("parts", ListText(info.parts, PartText));
   object.Add("parameters", info.parameters);
   object.Add("weight_bytes", info.weight_bytes);
@@ -226,6 +227,7 @@ std::string ToJson(const ModelInfo& info) try {
   object.Add("kv_bytes", info.kv_bytes);
   object.Add("activation_bytes", info.activation_bytes);
   object.Add("resident_bytes", info.resident_bytes);
+  object.Add("media_bytes", info.media_bytes);
   object.Add("cpu_model", info.cpu_model);
   object.Add("cpu_level", info.cpu_level);
   object.Add("threads", info.threads);

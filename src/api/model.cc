@@ -9,6 +9,7 @@
 
 #include "api/boundary.h"
 #include "api/model_impl.h"
+#include "api/soft_prompt.h"
 #include "api/text_processor_impl.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -82,16 +83,17 @@ ModelDefaults DefaultsOf(const GenerationConfig& config, const std::filesystem::
   return defaults;
 }
 
-void LogitsOf(Engine& engine, std::span<const TokenId> tokens, std::int64_t chunk,
+void LogitsOf(Engine& engine, const SoftPrompt& prompt, std::int64_t chunk,
               const std::function<void(std::int64_t, std::span<const float>)>& on_row) {
   const std::int64_t most = engine.kv().plan().chunk;
   if (chunk <= 0 || chunk > most) chunk = most;
   const int sequence = engine.AddSequence();
   try {
-    engine.Append(sequence, tokens);
-    const std::int64_t total = static_cast<std::int64_t>(tokens.size());
-    for (std::int64_t begin = 0; begin < total; begin += chunk) {
-      const StepPart part = {sequence, std::min(chunk, total - begin), Wanted::kAll};
+    engine.Append(sequence, prompt.tokens, prompt.blocks);
+    const std::int64_t total = static_cast<std::int64_t>(prompt.tokens.size());
+    for (std::int64_t begin = 0; begin < total; begin = engine.computed(sequence)) {
+      const StepPart part = {
+          sequence, engine.WholeRows(sequence, std::min(chunk, total - begin), most), Wanted::kAll};
       const View<const float, 2> hidden = engine.Step(std::span(&part, 1));
       for (std::int64_t row = 0; row < part.count; row += Engine::kHeadRows) {
         const std::int64_t rows = std::min(Engine::kHeadRows, part.count - row);
@@ -255,6 +257,8 @@ std::shared_ptr<Model> Model::Load(const std::filesystem::path& path,
   scheduling.prompt_rows_beside_decoding = options.prompt_rows_beside_decoding;
   scheduling.queue = impl.queue = options.queue;
   impl.thread = std::make_unique<EngineThread>(*impl.engine, scheduling);
+  impl.encoders =
+      std::make_unique<MediaEncoders>(*impl.checkpoint, impl.info.threads, ResolveLevel(options));
   return model;
 } catch (...) {
   RethrowAsError();
@@ -276,7 +280,17 @@ ModelStatistics Model::statistics() const {
 
 void Model::Logits(std::span<const TokenId> tokens, std::int64_t chunk,
                    const std::function<void(std::int64_t, std::span<const float>)>& on_row) try {
-  impl_->thread->Exclusive([&](Engine& engine) { LogitsOf(engine, tokens, chunk, on_row); });
+  Prompt prompt;
+  prompt.tokens.assign(tokens.begin(), tokens.end());
+  Logits(prompt, chunk, on_row);
+} catch (...) {
+  RethrowAsError();
+}
+
+void Model::Logits(const Prompt& prompt, std::int64_t chunk,
+                   const std::function<void(std::int64_t, std::span<const float>)>& on_row) try {
+  const SoftPrompt soft = Soften(*this, prompt);
+  impl_->thread->Exclusive([&](Engine& engine) { LogitsOf(engine, soft, chunk, on_row); });
 } catch (...) {
   RethrowAsError();
 }

@@ -12,6 +12,7 @@
 #include "culet/model.h"
 #include "runtime/engine.h"
 #include "runtime/engine_thread.h"
+#include "runtime/media_encoders.h"
 #include "runtime/sampler.h"
 
 namespace culet {
@@ -20,6 +21,7 @@ struct CULET_HIDDEN Model::Impl {
   std::unique_ptr<Checkpoint> checkpoint;  // the engine points into it
   std::unique_ptr<Engine> engine;          // the thread's alone, but inside thread->Exclusive
   std::unique_ptr<EngineThread> thread;
+  std::unique_ptr<MediaEncoders> encoders;
   std::shared_ptr<TextProcessor> text;  // empty where the folder has no tokenizer.json
   std::filesystem::path path;
   ModelInfo info;

@@ -141,6 +141,7 @@ struct CULET_HIDDEN Session::Impl {
   int sequence;
   std::shared_ptr<AnswerJob> job;  // the last answer
   std::vector<float> logits;
+  std::vector<TokenId> tokens;  // with placeholders of media
 };
 
 Session::Session(std::shared_ptr<Model> model) try
@@ -154,7 +155,11 @@ Session::Session(Session&&) noexcept = default;
 Model& Session::model() const { return *impl_->model; }
 
 std::span<const TokenId> Session::tokens() const {
-  return impl_->thread().Exclusive([&](Engine& engine) { return engine.tokens(impl_->sequence); });
+  return impl_->thread().Exclusive([&](Engine& engine) -> std::span<const TokenId> {
+    if (!engine.has_soft_tokens(impl_->sequence)) return engine.tokens(impl_->sequence);
+    impl_->tokens = engine.TokensWithPlaceholders(impl_->sequence);
+    return impl_->tokens;
+  });
 }
 
 std::int64_t Session::recomputed_tokens() const {

@@ -1,9 +1,12 @@
 // The text side of a model, opened from a folder piece by piece.
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "api/boundary.h"
+#include "api/prompt_media.h"
 #include "api/text_processor_impl.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -114,16 +117,11 @@ std::vector<TokenId> PreferKnown(const Tokenizer& tokenizer, std::vector<TokenId
   return ids;
 }
 
-// Placeholders that the template writes for media parts stand for what is not computed yet.
-void RefuseMedia(std::span<const PromptSegment> segments, const std::string& place) {
-  for (const PromptSegment& segment : segments) {
-    for (const std::string_view medium : {"image", "audio", "video"}) {
-      const std::string placeholder = "<|" + std::string(medium) + "|>";
-      if (!segment.control || segment.text.find(placeholder) == std::string::npos) continue;
-      throw Error(ErrorKind::kUnsupported,
-                  place + ": a message has a part of type \"" + std::string(medium) +
-                      "\"; culet computes text only so far. Leave that part out");
-    }
+void AddMedia(std::span<const std::shared_ptr<const PreparedMedia>> media, Prompt* prompt) {
+  for (const auto& medium : media) {
+    prompt->media.insert(prompt->media.end(), medium->blocks.begin(), medium->blocks.end());
+    prompt->warnings.insert(prompt->warnings.end(), medium->warnings.begin(),
+                            medium->warnings.end());
   }
 }
 
@@ -135,12 +133,18 @@ struct CULET_HIDDEN TextProcessor::Impl {
   bool allow_control_tokens = false;
   std::optional<Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
+  mutable std::once_flag preparer_once;
+  mutable std::unique_ptr<const MediaPreparer> preparer;  // made for the first medium
 
   const Tokenizer& NeedTokenizer() const;
   const ChatTemplate& NeedTemplate() const;
-  // `place` names the request in messages.
+  const MediaPreparer& Preparer() const;
+  // `place` names the request in messages; `media` are those of its messages, in order.
   Prompt MakePrompt(const ChatRequest& request, const std::string& place,
-                    std::span<const TokenId> known) const;
+                    std::span<const TokenId> known, std::span<const Media> media,
+                    const MediaOptions& options) const;
+  using Prepared = std::vector<std::shared_ptr<const PreparedMedia>>;
+  Prepared Prepare(std::span<const Media> media, const MediaOptions& options) const;
   std::vector<TokenId> Tokens(std::span<const PromptSegment> segments) const;
   TokenId Bos() const;
 };
@@ -168,13 +172,30 @@ std::vector<TokenId> TextProcessor::Impl::Tokens(std::span<const PromptSegment> 
   return allow_control_tokens ? text.Encode(JoinSegments(segments)) : text.Encode(segments);
 }
 
+const MediaPreparer& TextProcessor::Impl::Preparer() const {
+  std::call_once(preparer_once, [&] {
+    preparer = std::make_unique<const MediaPreparer>(folder, tokenizer ? &*tokenizer : nullptr);
+  });
+  return *preparer;
+}
+
+TextProcessor::Impl::Prepared TextProcessor::Impl::Prepare(std::span<const Media> media,
+                                                           const MediaOptions& options) const {
+  Prepared prepared;
+  for (const Media& medium : media) prepared.push_back(Preparer().Prepare(medium, options));
+  return prepared;
+}
+
 Prompt TextProcessor::Impl::MakePrompt(const ChatRequest& request, const std::string& place,
-                                       std::span<const TokenId> known) const {
-  const std::vector<PromptSegment> segments = NeedTemplate().Render(request);
-  RefuseMedia(segments, place);
+                                       std::span<const TokenId> known, std::span<const Media> media,
+                                       const MediaOptions& options) const {
+  const Prepared prepared = Prepare(media, options);
+  const std::vector<PromptSegment> segments =
+      ExpandMedia(NeedTemplate().Render(request), prepared, place);
   Prompt prompt;
   prompt.tokens = PreferKnown(NeedTokenizer(), Tokens(segments), known);
   prompt.starts_in_thought = EndsInsideThought(segments);
+  AddMedia(prepared, &prompt);
   return prompt;
 }
 
@@ -255,36 +276,74 @@ std::string TextProcessor::Render(std::string_view request_json, const std::stri
 }
 
 Prompt TextProcessor::RenderTokens(std::string_view request_json, const std::string& place,
-                                   std::span<const TokenId> known) const try {
-  return impl_->MakePrompt(ParseChatRequest(request_json, place), place, known);
+                                   std::span<const TokenId> known, std::span<const Media> media,
+                                   const MediaOptions& options) const try {
+  ChatRequest request = ParseChatRequest(request_json, place);
+  const std::vector<Media> all = TakeMedia(&request.messages, media, place);
+  return impl_->MakePrompt(request, place, known, all, options);
 } catch (...) {
   RethrowAsError();
 }
 
 Prompt TextProcessor::ChatPrompt(const std::vector<Message>& messages, bool think,
-                                 std::span<const TokenId> known) const try {
+                                 std::span<const TokenId> known, const MediaOptions& options) const
+    try {
   ChatRequest request;
   request.messages = OrderedJson::array();
+  std::vector<Media> media;
   for (const Message& message : messages) {
     if (!IsUtf8(message.role) || !IsUtf8(message.content)) {
       throw Error(ErrorKind::kInvalidArgument,
                   "messages[" + std::to_string(request.messages.size()) +
                       "]: is no UTF-8; the tokenizer reads UTF-8 text only, so decode it first");
     }
-    request.messages.push_back({{"role", message.role}, {"content", message.content}});
+    const OrderedJson content =
+        ContentWithMedia(message.content, message.media,
+                         "messages[" + std::to_string(request.messages.size()) + "]");
+    const std::vector<Media> own = InOrderOf(content, message.media);
+    media.insert(media.end(), own.begin(), own.end());
+    // Member by member: a list in braces loses memory where an allocation fails.
+    OrderedJson turn = OrderedJson::object();
+    turn["role"] = message.role;
+    turn["content"] = content;
+    request.messages.push_back(std::move(turn));
   }
   request.enable_thinking = think;
   request.add_generation_prompt = true;
-  return impl_->MakePrompt(request, "the conversation", known);
+  return impl_->MakePrompt(request, "the conversation", known, media, options);
 } catch (...) {
   RethrowAsError();
 }
 
-Prompt TextProcessor::RawPrompt(std::string_view text) const try {
-  const PromptSegment segments[] = {{"<bos>", true}, {std::string(text), false}};
+Prompt TextProcessor::RawPrompt(std::string_view text, std::span<const Media> media,
+                                const MediaOptions& options) const try {
   impl_->Bos();
+  std::vector<PromptSegment> segments = {{"<bos>", true}};
+  const OrderedJson content = ContentWithMedia(std::string(text), media, "the prompt");
+  if (content.is_string()) {
+    segments.push_back({std::string(text), false});
+  } else {
+    for (const OrderedJson& part : content) {
+      const std::string type = part.at("type").get<std::string>();
+      const bool is_text = type == "text";
+      segments.push_back(
+          {is_text ? part.at("text").get<std::string>() : "<|" + type + "|>", !is_text});
+    }
+  }
+  const Impl::Prepared prepared = impl_->Prepare(InOrderOf(content, media), options);
   Prompt prompt;
-  prompt.tokens = impl_->Tokens(segments);
+  prompt.tokens = impl_->Tokens(ExpandMedia(segments, prepared, "the prompt"));
+  AddMedia(prepared, &prompt);
+  return prompt;
+} catch (...) {
+  RethrowAsError();
+}
+
+Prompt TextProcessor::TokensPrompt(std::span<const TokenId> tokens, std::span<const Media> media,
+                                   const MediaOptions& options) const try {
+  Prompt prompt;
+  prompt.tokens.assign(tokens.begin(), tokens.end());
+  AddMedia(impl_->Prepare(media, options), &prompt);
   return prompt;
 } catch (...) {
   RethrowAsError();
@@ -318,6 +377,14 @@ std::vector<std::string> TextProcessor::warnings() const {
     warnings.push_back(impl_->chat_template->warning());
   }
   return warnings;
+}
+
+std::string MessageContent(std::string_view text, std::vector<Media>* media) try {
+  const OrderedJson content = ContentWithMedia(std::string(text), *media, "the message");
+  *media = InOrderOf(content, *media);
+  return content.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+} catch (...) {
+  RethrowAsError();
 }
 
 const Tokenizer& TokenizerOf(const TextProcessor& text) { return text.impl().NeedTokenizer(); }

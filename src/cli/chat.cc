@@ -5,6 +5,7 @@
 #include "cli/chat_session.h"
 #include "cli/command.h"
 #include "cli/log.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/model_path.h"
 #include "cli/text_input.h"
@@ -19,6 +20,7 @@ struct ChatOptions {
   ModelOptions model;
   SamplingOptions sampling;
   RequestOptions request;
+  MediaArguments media;
   std::string load;
 };
 
@@ -50,7 +52,7 @@ int Run(const ChatOptions& options) {
   if (options.request.has_system) conversation.system = options.request.system;
   if (options.request.think) conversation.think = true;
   if (!tools.empty()) conversation.tools = tools;
-  ChatSession(model, generate, conversation).Run();
+  ChatSession(model, generate, options.media.ToMediaOptions(), conversation).Run();
   return 0;
 }
 
@@ -66,6 +68,7 @@ Command AddChat(CLI::App& app) {
   options->model.AddModel(*command);
   options->request.Add(*command, "you are asked for their responses");
   AddText(*command, "--load", &options->load, "FILE", "Go on with a conversation that /save wrote");
+  options->media.AddPreparation(*command);
   options->sampling.Add(*command);
   options->model.AddAll(*command);
   return {command, [options] { return Run(*options); }};

@@ -8,6 +8,8 @@
 #include "cli/answer_printer.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
+#include "cli/log.h"
+#include "cli/media_options.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
 
@@ -21,6 +23,7 @@ constexpr std::string_view kQuotes = "\"\"\"";
 constexpr const char* kHelp =
     "/system [TEXT]   show or set the system prompt (/system \"\" removes it)\n"
     "/think [on|off]  show or set whether the model thinks before it answers\n"
+    "/image FILE      show a picture with the next message (/audio, /video likewise)\n"
     "/undo            forget the last turn\n"
     "/reset           forget the conversation; the system prompt stays\n"
     "/stats           what the last turn took\n"
@@ -40,8 +43,12 @@ std::string Trimmed(std::string_view text) {
 }  // namespace
 
 ChatSession::ChatSession(std::shared_ptr<Model> model, const GenerateOptions& options,
-                         const Conversation& conversation)
-    : model_(std::move(model)), options_(options), session_(model_), conversation_(conversation) {}
+                         const MediaOptions& media_options, const Conversation& conversation)
+    : model_(std::move(model)),
+      options_(options),
+      session_(model_),
+      media_options_(media_options),
+      conversation_(conversation) {}
 
 void ChatSession::Say(const std::string& text) const {
   Output::Standard().Write(text + "\n");
@@ -126,6 +133,18 @@ bool ChatSession::Command(const std::string& line) {
     }
     if (!argument.empty()) conversation_.think = argument == "on";
     Say(conversation_.think ? "thinking is on" : "thinking is off");
+  } else if (name == "/image" || name == "/audio" || name == "/video") {
+    if (argument.empty()) {
+      throw Error(ErrorKind::kInvalidArgument, name + " needs a file, such as " + name +
+                                                   " holiday." +
+                                                   (name == "/image"   ? "jpg"
+                                                    : name == "/audio" ? "wav"
+                                                                       : "mp4"));
+    }
+    AddMedia(name == "/image"   ? MediaKind::kImage
+             : name == "/audio" ? MediaKind::kAudio
+                                : MediaKind::kVideo,
+             argument);
   } else if (name == "/undo") {
     if (!conversation_.Undo()) {
       Say("there is no turn to forget");
@@ -153,8 +172,9 @@ bool ChatSession::Command(const std::string& line) {
       Say(fmt::format("loaded {} turns from {}", conversation_.turns(), argument));
     }
   } else {
-    const std::string nearest = NearestName(name, {"/help", "/system", "/think", "/undo", "/reset",
-                                                   "/stats", "/save", "/load", "/exit"});
+    const std::string nearest =
+        NearestName(name, {"/help", "/system", "/think", "/image", "/audio", "/video", "/undo",
+                           "/reset", "/stats", "/save", "/load", "/exit"});
     throw Error(ErrorKind::kInvalidArgument,
                 "there is no command " + name +
                     (nearest.empty() ? "; /help lists them" : "; did you mean " + nearest + "?"));
@@ -163,8 +183,9 @@ bool ChatSession::Command(const std::string& line) {
 }
 
 GenerateResult ChatSession::Answer(Statistics* statistics) {
-  const Prompt prompt = model_->text().RenderTokens(conversation_.RequestText(), "the conversation",
-                                                    conversation_.known_tokens());
+  const Prompt prompt =
+      model_->text().RenderTokens(conversation_.RequestText(), "the conversation",
+                                  conversation_.known_tokens(), {}, media_options_);
   const std::int64_t recomputed = session_.recomputed_tokens();
   AnswerPrinter printer;
   GenerateOptions options = options_;
@@ -198,10 +219,19 @@ bool ChatSession::AskForResponses(const GenerateResult& answer) {
   return true;
 }
 
+// For the next message. What is wrong with it is said now.
+void ChatSession::AddMedia(MediaKind kind, const std::string& path) {
+  const Media medium = OpenMedia(kind, path, std::string(MediaKindName(kind)));
+  const Prompt prompt = model_->text().RawPrompt("", std::span(&medium, 1), media_options_);
+  for (const std::string& warning : prompt.warnings) Warn(warning);
+  media_.push_back(MediaPart(kind, path));
+  Say(fmt::format("{} goes with the next message: {} tokens", path, prompt.tokens.size() - 1));
+}
+
 void ChatSession::Turn(const std::string& message) {
   CheckUtf8(message, "the message");
   const std::size_t turns_before = conversation_.turns();
-  conversation_.AddUser(message);
+  conversation_.AddUser(message, media_);
   Statistics statistics;
   try {
     for (;;) {
@@ -232,7 +262,9 @@ void ChatSession::Turn(const std::string& message) {
     conversation_.Undo();
     throw;
   }
-  if (conversation_.turns() > turns_before) statistics_.push_back(statistics);
+  if (conversation_.turns() == turns_before) return;
+  statistics_.push_back(statistics);
+  media_.clear();  // a turn that failed keeps them for the next try
 }
 
 void ChatSession::ShowStatistics() const {

@@ -15,7 +15,7 @@ namespace culet::cli {
 class ChatSession {
  public:
   ChatSession(std::shared_ptr<Model> model, const GenerateOptions& options,
-              const Conversation& conversation);
+              const MediaOptions& media_options, const Conversation& conversation);
 
   // Reads and answers until the input ends or /exit.
   void Run();
@@ -37,6 +37,7 @@ class ChatSession {
   LineReader::Outcome ReadMessage(std::string* message);
   LineReader::Outcome ReadTripleQuoted(std::string first, std::string* message);
   bool Command(const std::string& line);  // false: leave
+  void AddMedia(MediaKind kind, const std::string& path);
   void Turn(const std::string& message);
   GenerateResult Answer(Statistics* statistics);
   bool AskForResponses(const GenerateResult& answer);
@@ -46,6 +47,8 @@ class ChatSession {
   std::shared_ptr<Model> model_;
   GenerateOptions options_;
   Session session_;
+  MediaOptions media_options_;
+  OrderedJson media_ = OrderedJson::array();  // parts of the next message
   Conversation conversation_;
   LineReader reader_;
   std::vector<Statistics> statistics_;  // of the turns that were answered here and not undone

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 
@@ -72,6 +73,28 @@ void AddText(CLI::App& app, const std::string& name, std::string* value, const s
 void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* value,
               const std::string& type, const std::string& description) {
   app.add_option(name, *value, description)->type_name(type)->take_all()->allow_extra_args(false);
+}
+
+void AddMixed(CLI::App& app, const std::vector<MixedOption>& options,
+              std::vector<std::pair<std::string, std::string>>* values) {
+  std::vector<const CLI::Option*> mixed;
+  for (const MixedOption& option : options) {
+    mixed.push_back(app.add_option(option.name, option.description)
+                        ->type_name(option.type)
+                        ->take_all()
+                        ->expected(1)
+                        ->allow_extra_args(false));
+  }
+  app.parse_complete_callback([&app, mixed, values] {
+    // The order has an option once for every time that it was given, with one value each.
+    std::map<const CLI::Option*, std::size_t> taken;
+    for (const CLI::Option* option : app.parse_order()) {
+      if (std::find(mixed.begin(), mixed.end(), option) == mixed.end()) continue;
+      const std::size_t index = taken[option]++;
+      if (index >= option->results().size()) continue;
+      values->emplace_back(option->get_name(), option->results()[index]);
+    }
+  });
 }
 
 void AddWords(CLI::App& app, const std::string& name, std::vector<std::string>* value,

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 // CLI11 is a large header: only main.cc and command.cc read it.
@@ -31,6 +32,7 @@ Command AddTokenize(CLI::App& app);
 Command AddRender(CLI::App& app);
 Command AddParse(CLI::App& app);
 Command AddLogits(CLI::App& app);
+Command AddFeatures(CLI::App& app);
 Command AddEmbed(CLI::App& app);
 Command AddBench(CLI::App& app);
 Command AddSynth(CLI::App& app);
@@ -64,6 +66,13 @@ void AddText(CLI::App& app, const std::string& name, std::string* value, const s
 // May be repeated; each takes one value.
 void AddTexts(CLI::App& app, const std::string& name, std::vector<std::string>* value,
               const std::string& type, const std::string& description);
+// Options that may be repeated and mixed: each occurrence becomes a pair of name and value, in the
+// order of the command line.
+struct MixedOption {
+  std::string name, type, description;
+};
+void AddMixed(CLI::App& app, const std::vector<MixedOption>& options,
+              std::vector<std::pair<std::string, std::string>>* values);
 // All words that are left, behind the other positional arguments.
 void AddWords(CLI::App& app, const std::string& name, std::vector<std::string>* value,
               const std::string& description);

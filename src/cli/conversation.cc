@@ -57,8 +57,14 @@ std::string RequestOf(const OrderedJson& messages, const std::string& tools, boo
 
 }  // namespace
 
-void Conversation::AddUser(const std::string& text) {
-  messages_.push_back({{"role", "user"}, {"content", text}});
+void Conversation::AddUser(const std::string& text, const OrderedJson& media) {
+  OrderedJson message = {{"role", "user"}, {"content", text}};
+  if (!media.empty()) {
+    OrderedJson parts = media;
+    parts.push_back({{"type", "text"}, {"text", text}});
+    message["content"] = parts;
+  }
+  messages_.push_back(message);
 }
 
 void Conversation::AddAnswer(const GenerateResult& answer) {

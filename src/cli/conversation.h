@@ -18,7 +18,8 @@ class Conversation {
   std::string system;  // empty: none
   bool think = false;
 
-  void AddUser(const std::string& text);
+  // `media`: parts of the content (see MediaPart), in front of the text.
+  void AddUser(const std::string& text, const OrderedJson& media = OrderedJson::array());
   // With thinking and calls; a call gets an id, by which AddToolResponse names it.
   void AddAnswer(const GenerateResult& answer);
   void AddToolResponse(std::size_t call, const std::string& name, const std::string& response);

@@ -1,5 +1,6 @@
 // culet info: what a model is and what running it takes.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 
@@ -57,11 +58,7 @@ void PrintShape(const ModelInfo& info) {
   if (info.ple_width > 0) Line("per-layer embedding", fmt::format("width {}", info.ple_width));
   Line("positions", fmt::format("up to {}", info.max_positions));
   Line("chat template", info.has_chat_template ? "yes" : "none (base models have none)");
-  if (info.vision_tower || info.audio_tower) {
-    Line("not used", std::string(info.vision_tower ? "vision tower" : "") +
-                         (info.vision_tower && info.audio_tower ? ", " : "") +
-                         (info.audio_tower ? "audio tower" : ""));
-  }
+  Line("inputs", fmt::format("{}", fmt::join(info.inputs, ", ")));
 }
 
 void PrintSizes(const ModelInfo& info) {
@@ -84,6 +81,7 @@ void PrintPlanned(const ModelInfo& info) {
   Line("KV", fmt::format("{} in {}", FormatBytes(info.kv_bytes), info.kv_dtype));
   Line("activations", FormatBytes(info.activation_bytes));
   Line("resident memory", FormatBytes(info.resident_bytes));
+  if (info.media_bytes > 0) Line("media", FormatBytes(info.media_bytes) + " more with the first");
   Line("a decoded token",
        fmt::format("reads {} of weights, {} multiply-adds", FormatBytes(info.bytes_per_token),
                    FormatCount(info.macs_per_decoded_token)));

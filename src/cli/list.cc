@@ -114,7 +114,6 @@ int ListAvailable(const ListOptions& options) {
                       {"model", model.model},
                       {"base", model.base},
                       {"inputs", model.inputs},
-                      {"other_inputs", model.other_inputs},
                       {"cached", model.cached},
                       {"weight_bytes", model.weight_bytes},
                       {"resident_bytes", model.resident_bytes},
@@ -123,19 +122,17 @@ int ListAvailable(const ListOptions& options) {
     Output::Standard().Write(JsonText(list) + "\n");
     return 0;
   }
-  Output::Standard().Write(fmt::format("{:<13}{:<28}{:>10}{:>12}  {:<6}{:<21}{}\n", "NAME", "MODEL",
+  Output::Standard().Write(fmt::format("{:<13}{:<28}{:>10}{:>12}  {:<6}{:<27}{}\n", "NAME", "MODEL",
                                        "WEIGHTS", "MEMORY", "FITS", "INPUTS", "CACHE"));
   for (const PublishedModel& model : models) {
     Output::Standard().Write(fmt::format(
-        "{:<13}{:<28}{:>10}{:>12}  {:<6}{:<21}{}\n", model.name, model.model,
+        "{:<13}{:<28}{:>10}{:>12}  {:<6}{:<27}{}\n", model.name, model.model,
         FormatBytes(model.weight_bytes), FormatBytes(model.resident_bytes),
-        model.fits ? "yes" : "no", Joined(model.inputs) + " (" + Joined(model.other_inputs) + ")",
-        model.cached ? "complete" : "-"));
+        model.fits ? "yes" : "no", Joined(model.inputs), model.cached ? "complete" : "-"));
   }
   Output::Standard().Write(
       "\nWEIGHTS: the text decoder in bf16; towers for images and sound come on top in the files.\n"
-      "MEMORY: on this machine at the default --context; FITS: beside what runs now.\n"
-      "INPUTS: in brackets what the model was made for and culet does not take yet.\n");
+      "MEMORY: on this machine at the default --context; FITS: beside what runs now.\n");
   return 0;
 }
 

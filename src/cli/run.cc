@@ -10,6 +10,7 @@
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
@@ -25,6 +26,7 @@ struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   RequestOptions request;
+  MediaArguments media;
   std::string prompt;
   bool has_prompt = false;
   bool raw = false;
@@ -106,6 +108,9 @@ int Run(const RunOptions& options) {
   CheckUtf8(options.request.system, "--system");
   const std::string tools = options.request.tools.empty() ? "" : ReadTools(options.request.tools);
 
+  const std::vector<Media> media = options.media.ToMedia();
+  const MediaOptions media_options = options.media.ToMediaOptions();
+
   const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load_options);
@@ -117,9 +122,10 @@ int Run(const RunOptions& options) {
 
   const bool raw = UseRaw(options, text, path.string());
   if (!raw) PrintWarnings(text);
-  const Prompt prompt =
-      raw ? text.RawPrompt(prompt_text)
-          : text.RenderTokens(RequestText(options, prompt_text, tools), "the request");
+  const Prompt prompt = raw ? text.RawPrompt(prompt_text, media, media_options)
+                            : text.RenderTokens(RequestText(options, prompt_text, tools),
+                                                "the request", {}, media, media_options);
+  for (const std::string& warning : prompt.warnings) Warn(warning);
   if (raw && !options.raw) {
     Note(path.string() +
          " has no chat template (base models have none): the prompt is completed as it stands, as "
@@ -160,12 +166,15 @@ Command AddRun(CLI::App& app) {
       AddSubcommand(app, "run", "Answer one prompt, streamed to standard output",
                     "  culet run pebble \"What is 27 + 45?\"\n"
                     "  culet run MODEL - --think < question.txt\n"
+                    "  culet run MODEL \"What is this?\" --image cat.jpg --image-tokens 560\n"
                     "  culet run MODEL \"Weather in Rome?\" --tools tools.json --json\n"
                     "  culet run MODEL \"Once upon a time\" --raw --temperature 0.8 --seed 1\n");
   options->model.AddModel(*command);
   AddText(*command, "PROMPT", &options->prompt, "", "The prompt; - reads standard input",
           &options->has_prompt);
   options->request.Add(*command, "- reads standard input");
+  options->media.AddFiles(*command);
+  options->media.AddPreparation(*command);
   options->sampling.Add(*command);
   AddFlag(*command, "--raw", &options->raw,
           "Complete the prompt without chat template, <bos> in front");
