@@ -27,6 +27,7 @@ struct ChatOptions {
 int Run(const ChatOptions& options) {
   LoadOptions load = options.model.ToLoadOptions();
   load.rewind_tokens = kRewindTokens;
+  options.media.MakeRoom(&load);
   const GenerateOptions generate = options.sampling.ToGenerateOptions();
   CheckUtf8(options.request.system, "--system");
   if (options.request.tools == "-") {

@@ -1,5 +1,6 @@
 #include "cli/media_options.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -58,6 +59,12 @@ MediaOptions MediaArguments::ToMediaOptions() const {
                 "--resize is \"" + resize + "\"; pillow or torchvision is expected");
   }
   return options;
+}
+
+void MediaArguments::MakeRoom(LoadOptions* options) const {
+  constexpr std::int64_t kOthers = 16;  // rows of sequences that decode beside it
+  const std::int64_t most = std::max(image_tokens.value_or(0), video_tokens.value_or(0));
+  options->chunk = std::max(options->chunk, most + kOthers);
 }
 
 OrderedJson MediaPart(MediaKind kind, const std::string& path) {

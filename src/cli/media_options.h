@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "culet/media.h"
+#include "culet/model.h"
 
 namespace culet::cli {
 
@@ -30,6 +31,9 @@ struct MediaArguments {
   std::vector<Media> ToMedia() const;
   // Throws Error(kInvalidArgument) naming the option.
   MediaOptions ToMediaOptions() const;
+  // Steps as long as the largest picture asked for: a model that reads pictures in both directions
+  // computes each in one.
+  void MakeRoom(LoadOptions* options) const;
 };
 
 // Throws Error(kNotFound) where it is not there. `place`: the option.

@@ -100,7 +100,7 @@ bool UseRaw(const RunOptions& options, const TextProcessor& text, const std::str
 int Run(const RunOptions& options) {
   // All that can be wrong on the command line is said before a download.
   CheckOptions(options);
-  const LoadOptions load_options = options.model.ToLoadOptions();
+  LoadOptions load_options = options.model.ToLoadOptions();
   GenerateOptions generate = options.sampling.ToGenerateOptions();
   generate.logprobs = static_cast<int>(options.logprobs);
   const std::string prompt_text = options.prompt == "-" ? ReadStandardInput() : options.prompt;
@@ -110,6 +110,7 @@ int Run(const RunOptions& options) {
 
   const std::vector<Media> media = options.media.ToMedia();
   const MediaOptions media_options = options.media.ToMediaOptions();
+  options.media.MakeRoom(&load_options);
 
   const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
   const double load_start = MillisecondsSinceStart();
