@@ -95,8 +95,7 @@ void AudioTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::i
 }
 
 AudioTower::AudioTower(const ModelConfig& config, const AudioWeights& weights, std::int64_t frames)
-    : config_(config),
-      audio_(*config.audio),
+    : audio_(*config.audio),
       weights_(weights),
       eps_(static_cast<float>(audio_.rms_norm_eps)),
       bound_(static_cast<float>(

@@ -56,7 +56,6 @@ class AudioTower : public AudioEncoder {
   void Convolve(Context& ctx, std::size_t layer, std::int64_t steps);
   void Bound(Context& ctx, View<const float, 2> x, View<float, 2> out) const;
 
-  const ModelConfig& config_;
   const AudioConfig& audio_;
   const AudioWeights& weights_;
   float eps_;

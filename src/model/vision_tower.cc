@@ -65,8 +65,7 @@ void VisionTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::
 
 VisionTower::VisionTower(const ModelConfig& config, const VisionWeights& weights,
                          std::int64_t patches)
-    : config_(config),
-      vision_(*config.vision),
+    : vision_(*config.vision),
       weights_(weights),
       eps_(static_cast<float>(vision_.rms_norm_eps)),
       half_(static_cast<std::size_t>(vision_.unit_width()), 0.5f),

@@ -48,7 +48,6 @@ class VisionTower : public VisionEncoder {
   void Mlp(Context& ctx, const VisionLayerWeights& weights, std::int64_t patches);
   View<const float, 2> Pool(Context& ctx, std::span<const ImageGrid> grids);
 
-  const ModelConfig& config_;
   const VisionConfig& vision_;
   const VisionWeights& weights_;
   float eps_;
