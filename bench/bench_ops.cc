@@ -41,7 +41,7 @@ struct Options {
   bool cpu_clock = false;
 };
 
-enum class Limit { kNone, kRead, kBf16, kF32 };
+enum class Limit { kNone, kRead, kBf16, kF32, kInt8, kInt4 };
 
 class Bench {
  public:
@@ -56,6 +56,7 @@ class Bench {
       state = state * 1664525u + 1013904223u;
       weight = static_cast<std::uint16_t>(0x3c00u | (state >> 24) | ((state >> 8) & 0x8000u));
     }
+    scales_.assign(std::size_t{12288} * 1536 / 32, 0x3c00);
     x_.resize(std::size_t{512} * 12288);
     for (float& value : x_) {
       state = state * 1664525u + 1013904223u;
@@ -94,39 +95,51 @@ class Bench {
     std::fflush(stdout);
   }
 
-  void MatMuls() {
+  // [n, k] of `format` from byte `offset` of the weights on.
+  Matrix Weight(WeightFormat format, std::int64_t n, std::int64_t k, std::size_t offset) const {
+    const std::byte* data = std::as_bytes(std::span(weights_)).data() + offset;
+    if (format == WeightFormat::kDense) return {DType::kBF16, data, n, k};
+    const std::int64_t group = IsInt4(format) ? 32 : 128;
+    return {DType::kBF16, data, n, k, format, scales_.data(), group};
+  }
+
+  void MatMuls(const char* name, WeightFormat format, Limit peak) {
     static constexpr std::int64_t kShapes[][2] = {{6144, 1536},  {12288, 1536}, {1536, 6144},
                                                   {1536, 12288}, {2048, 1536},  {1536, 2048},
                                                   {256, 1536}};
     for (const auto& [n, k] : kShapes) {
-      const std::int64_t matrix = n * k;
-      const auto matrices = static_cast<std::int64_t>(weights_.size()) / matrix;
+      const std::uint64_t bytes = Weight(format, n, k, 0).bytes();
+      const std::size_t step = bytes / 64 * 64;
+      const std::size_t matrices = (kWeightBytes - bytes) / step + 1;
       for (const std::int64_t rows : {1, 2, 4, 8, 16, 32}) {
         // One call is a pass over enough matrices to leave the caches.
-        const std::int64_t pass =
-            std::min<std::int64_t>(matrices, (std::int64_t{200} << 20) / (matrix * 2));
-        const double bytes = static_cast<double>(pass * matrix) * 2;
-        std::int64_t next = 0;
-        Run(Text("gemv %ld x [%ld, %ld]", rows, n, k), Limit::kRead, bytes, [&, k = k, n = n] {
-          for (std::int64_t i = 0; i < pass; ++i) {
-            MatMul(*ctx_, View<const float, 2>(x_.data(), {rows, k}),
-                   Matrix{DType::kBF16, weights_.data() + next * matrix, n, k},
-                   View<float, 2>(out_.data(), {rows, n}));
-            next = (next + 1) % matrices;
-          }
-        });
+        const std::size_t pass = std::min<std::size_t>(matrices, (std::size_t{200} << 20) / bytes);
+        std::size_t next = 0;
+        Run(name + Text(" gemv %ld x [%ld, %ld]", rows, n, k), Limit::kRead,
+            static_cast<double>(pass) * static_cast<double>(bytes), [&, k = k, n = n] {
+              for (std::size_t i = 0; i < pass; ++i) {
+                MatMul(*ctx_, View<const float, 2>(x_.data(), {rows, k}),
+                       Weight(format, n, k, next * step), View<float, 2>(out_.data(), {rows, n}));
+                next = (next + 1) % matrices;
+              }
+            });
       }
       for (const std::int64_t rows : {64, 128, 512}) {
-        Run(Text("gemm %ld x [%ld, %ld]", rows, n, k), Limit::kBf16,
-            2.0 * static_cast<double>(rows * matrix), [&, n = n, k = k] {
-              MatMul(*ctx_, View<const float, 2>(x_.data(), {rows, k}),
-                     Matrix{DType::kBF16, weights_.data(), n, k},
+        Run(name + Text(" gemm %ld x [%ld, %ld]", rows, n, k), peak,
+            2.0 * static_cast<double>(rows * n * k), [&, n = n, k = k] {
+              MatMul(*ctx_, View<const float, 2>(x_.data(), {rows, k}), Weight(format, n, k, 0),
                      View<float, 2>(out_.data(), {rows, n}));
             });
       }
     }
+  }
+
+  void MatMuls() {
+    MatMuls("bf16", WeightFormat::kDense, Limit::kBf16);
+    MatMuls("int8", WeightFormat::kInt8Tiles, Limit::kInt8);
+    MatMuls("int4", WeightFormat::kInt4Tiles, Limit::kInt4);
     const std::int64_t n = 2048, k = 512;
-    Run("gemm 512 x [2048, 512] exact", Limit::kF32, 2.0 * 512 * n * k, [&] {
+    Run("bf16 gemm 512 x [2048, 512] exact", Limit::kF32, 2.0 * 512 * n * k, [&] {
       MatMul(*ctx_, View<const float, 2>(x_.data(), {512, k}),
              Matrix{DType::kBF16, weights_.data(), n, k}, View<float, 2>(out_.data(), {512, n}));
     });
@@ -234,6 +247,8 @@ class Bench {
         return MeasureReadGbS(ctx_->pool(), std::as_bytes(std::span(weights_)), 0.06);
       case Limit::kBf16: return MeasurePeakGflops(*ctx_, DType::kBF16);
       case Limit::kF32: return MeasurePeakGflops(*ctx_, DType::kF32);
+      case Limit::kInt8: return MeasurePeakGflops(*ctx_, WeightFormat::kInt8Tiles);
+      case Limit::kInt4: return MeasurePeakGflops(*ctx_, WeightFormat::kInt4Tiles);
       case Limit::kNone: return 1;
     }
     return 1;
@@ -243,6 +258,7 @@ class Bench {
   Options options_;
   std::unique_ptr<Context> ctx_;
   std::vector<std::uint16_t> weights_;
+  std::vector<std::uint16_t> scales_;  // bf16, as many as any weight here has
   std::vector<float> x_;
   std::vector<float> out_;
 };

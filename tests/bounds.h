@@ -27,6 +27,13 @@ inline double DotBound(std::int64_t k, double sum_abs, double max_abs = 1) {
          2 * static_cast<double>(k) * 0x1p-126 * (1 + max_abs);
 }
 
+// A product of int8 rows with integer weights: sums over a block of 32 columns are exact integers
+// below 2^24; each is multiplied by the product of its two scales and added, one rounding of that
+// product and one of the sum for every block that follows.
+inline double QuantizedDotBound(std::int64_t k, double sum_abs) {
+  return 1.01 * (static_cast<double>(k) / 32 + 3) * kF32Roundoff * sum_abs;
+}
+
 // Attention over `keys` keys. With every score off by at most δ and every exponential by a relative
 // ε, a weight e^(s−m)/Σ moves by a factor within e^(±2δ)(1 ± 2ε). ε: 2 units of the vector
 // exponential, the rounding of s − m (|s − m| ≤ 104 where e^(s−m) is not 0: 104 u). The sum over V

@@ -20,6 +20,22 @@ double SecondsSince(Clock::time_point start) {
 // Keeps results alive.
 std::atomic<std::uint64_t> sink{0};
 
+// 10^9 operations a second of all threads in `run`; a step of it is `step` multiply-adds.
+double PeakOf(Context& ctx, float (*run)(std::int64_t), std::int64_t step) {
+  constexpr std::int64_t kSteps = 200000;  // some tenths of a millisecond
+  double operations = 0;
+  const Clock::time_point start = Clock::now();
+  double elapsed = 0;
+  do {
+    ctx.pool().ParallelFor(ctx.pool().threads(), 1, [&](std::int64_t, std::int64_t, int) {
+      sink.fetch_add(static_cast<std::uint64_t>(run(kSteps) != 0.0f), std::memory_order_relaxed);
+    });
+    operations += 2.0 * static_cast<double>(step * kSteps) * ctx.pool().threads();
+    elapsed = SecondsSince(start);
+  } while (elapsed < 0.1);
+  return operations / elapsed * 1e-9;
+}
+
 }  // namespace
 
 double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds) {
@@ -59,21 +75,15 @@ double MeasureReadGbS(ThreadPool& pool, std::size_t buffer_bytes, double seconds
 
 double MeasurePeakGflops(Context& ctx, DType dtype) {
   const CpuKernels& kernels = ctx.kernels();
-  const bool bf16 = dtype == DType::kBF16;
-  float (*const run)(std::int64_t) = bf16 ? kernels.peak_bf16 : kernels.peak_f32;
-  const std::int64_t step = bf16 ? kernels.peak_bf16_step : kernels.peak_f32_step;
-  constexpr std::int64_t kSteps = 200000;  // some tenths of a millisecond
-  double operations = 0;
-  const Clock::time_point start = Clock::now();
-  double elapsed = 0;
-  do {
-    ctx.pool().ParallelFor(ctx.pool().threads(), 1, [&](std::int64_t, std::int64_t, int) {
-      sink.fetch_add(static_cast<std::uint64_t>(run(kSteps) != 0.0f), std::memory_order_relaxed);
-    });
-    operations += 2.0 * static_cast<double>(step * kSteps) * ctx.pool().threads();
-    elapsed = SecondsSince(start);
-  } while (elapsed < 0.1);
-  return operations / elapsed * 1e-9;
+  if (dtype == DType::kBF16) return PeakOf(ctx, kernels.peak_bf16, kernels.peak_bf16_step);
+  return PeakOf(ctx, kernels.peak_f32, kernels.peak_f32_step);
+}
+
+double MeasurePeakGflops(Context& ctx, WeightFormat format) {
+  const CpuKernels& kernels = ctx.kernels();
+  if (format == WeightFormat::kDense) return MeasurePeakGflops(ctx, DType::kBF16);
+  if (IsInt4(format)) return PeakOf(ctx, kernels.peak_int4, kernels.peak_int4_step);
+  return PeakOf(ctx, kernels.peak_int8, kernels.peak_int8_step);
 }
 
 }  // namespace culet

@@ -9,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "base/thread_pool.h"
+#include "base/weight_format.h"
 #include "ops/context.h"
 
 namespace culet {
@@ -25,5 +26,7 @@ double MeasureReadGbS(ThreadPool& pool, std::size_t buffer_bytes, double seconds
 // 10^9 floating-point operations a second (a multiply-add counts two) of the best instruction that
 // the context's level has for weights of `dtype`, all threads, operands in registers. About 0.1 s.
 double MeasurePeakGflops(Context& ctx, DType dtype);
+// The same for weights of `format`; of dense ones as bf16.
+double MeasurePeakGflops(Context& ctx, WeightFormat format);
 
 }  // namespace culet

@@ -10,7 +10,7 @@ namespace culet {
 namespace {
 
 // Outputs a thread's share is a multiple of: the tiles of every kernel divide it.
-constexpr std::int64_t kUnitOutputs = 16;
+constexpr std::int64_t kUnitOutputs = kTileOutputs;
 // Fewer multiply-adds than this (some 2 µs of one core) cost less than waking a thread.
 constexpr std::int64_t kParallelProducts = 65536;
 
@@ -27,6 +27,12 @@ void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>&
 
 const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
   const CpuKernels& kernels = ctx.kernels();
+  if (w.format == WeightFormat::kInt8Tiles) return kernels.matmul_int8;
+  if (w.format == WeightFormat::kInt4Tiles) return kernels.matmul_int4;
+  if (!w.dense()) {
+    ThrowShape("MatMul: weights in " + std::string(WeightFormatName(w.format)) +
+               ", which are for lookups");
+  }
   switch (w.dtype) {
     case DType::kF32: return kernels.matmul_f32;
     case DType::kBF16:
@@ -70,7 +76,7 @@ void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float
       const std::int64_t from = std::max(begin, first) - first;
       const std::int64_t to = std::min(end, first + count) - first;
       if (from < to) {
-        own.run(operand, x.extent(0), x.extent(1), target.w.data, from * kUnitOutputs,
+        own.run(operand, x.extent(0), target.w, from * kUnitOutputs,
                 std::min(to * kUnitOutputs, target.w.rows), target.out.data(),
                 target.out.stride(0));
       }

@@ -50,6 +50,22 @@ void OverElements(Context& ctx, std::int64_t rows, std::int64_t cols, Body body)
   });
 }
 
+// out = q[id, first … first + n) · its scales · scale. A lookup is a few rows: no kernel of its
+// own.
+void WidenQuantized(const Matrix& table, std::int64_t id, std::int64_t first, float scale,
+                    float* out, std::int64_t n) {
+  const WeightLayout layout = table.layout();
+  const auto* data = static_cast<const std::uint8_t*>(table.data);
+  for (std::int64_t i = 0; i < n;) {
+    const std::int64_t group_end = (first + i) / table.group * table.group + table.group;
+    const std::int64_t stop = std::min(n, group_end - first);
+    const float step = Bf16ToF32(table.scales[layout.scale(id, first + i)]) * scale;
+    for (; i < stop; ++i) {
+      out[i] = static_cast<float>(QuantAt(layout, data, id, first + i)) * step;
+    }
+  }
+}
+
 }  // namespace
 
 void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
@@ -60,7 +76,8 @@ void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
                std::to_string(table.rows) + ", " + std::to_string(table.cols) + "] from column " +
                std::to_string(first_col) + " do not fit out " + ShapeText(out));
   }
-  if (table.dtype != DType::kF32 && table.dtype != DType::kBF16 && table.dtype != DType::kF16) {
+  if (table.dense() && table.dtype != DType::kF32 && table.dtype != DType::kBF16 &&
+      table.dtype != DType::kF16) {
     ThrowShape("Embed: a table of " + std::string(DTypeName(table.dtype)) +
                "; culet reads F32, BF16 and F16");
   }
@@ -70,6 +87,15 @@ void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
       ThrowShape("Embed: id " + std::to_string(id) + " is not in a table of " +
                  std::to_string(table.rows) + " rows");
     }
+  }
+  if (!table.dense()) {
+    OverRows(ctx, out.extent(0), out.extent(1), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        WidenQuantized(table, ids[static_cast<std::size_t>(row)], first_col, scale, out.row(row),
+                       out.extent(1));
+      }
+    });
+    return;
   }
   const std::size_t offset = static_cast<std::size_t>(first_col) * DTypeBytes(table.dtype);
   OverRows(ctx, out.extent(0), out.extent(1), [&](std::int64_t begin, std::int64_t end) {

@@ -7,29 +7,47 @@
 
 #include "base/dtype.h"
 #include "base/view.h"
+#include "base/weight_format.h"
 
 namespace culet {
 
-// A weight W [rows = outputs, cols = inputs], row-major and dense, in f32, bf16 or f16. It may lie
-// in a mapped file. Other formats (int8, int4) will come as further values of `dtype` with scales
-// beside.
+// A weight W [rows = outputs, cols = inputs]: row-major and dense in f32, bf16 or f16, or integers
+// in one of the layouts of base/weight_format.h with scales beside. It may lie in a mapped file.
 struct Matrix {
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  // of a dense weight
   const void* data = nullptr;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
+  WeightFormat format = WeightFormat::kDense;
+  const std::uint16_t* scales = nullptr;  // bf16, in the layout's order; none where dense
+  std::int64_t group = 0;                 // columns of a row that share a scale
 
+  bool dense() const { return format == WeightFormat::kDense; }
+  WeightLayout layout() const { return {format, rows, cols, group}; }
+  // Of values and scales.
   std::uint64_t bytes() const {
+    if (!dense()) {
+      return static_cast<std::uint64_t>(layout().data_bytes() + 2 * layout().scales());
+    }
     return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * DTypeBytes(dtype);
   }
+  // Of a dense weight.
   const void* row(std::int64_t index) const {
+    CULET_DCHECK(dense());
     return static_cast<const std::byte*>(data) +
            static_cast<std::uint64_t>(index) * static_cast<std::uint64_t>(cols) * DTypeBytes(dtype);
   }
-  // Rows [begin, begin + count).
+  // Rows [begin, begin + count). In tiles, `begin` is a multiple of kTileOutputs.
   Matrix slice(std::int64_t begin, std::int64_t count) const {
     CULET_DCHECK(begin >= 0 && count >= 0 && begin + count <= rows);
-    return {dtype, row(begin), count, cols};
+    if (dense()) return {dtype, row(begin), count, cols};
+    CULET_DCHECK(!IsTiled(format) || begin % kTileOutputs == 0);
+    const WeightLayout before{format, begin, cols, group};
+    Matrix part = *this;
+    part.data = static_cast<const std::byte*>(data) + before.data_bytes();
+    part.scales = scales + before.scales();
+    part.rows = count;
+    return part;
   }
 };
 

@@ -104,4 +104,42 @@ class TestMatrix {
   Matrix matrix_;
 };
 
+// An integer weight of any layout that owns its bytes: random values of the whole range, with both
+// ends, and scales of either sign.
+class QuantMatrix {
+ public:
+  QuantMatrix(Random& random, WeightFormat format, std::int64_t rows, std::int64_t cols,
+              std::int64_t group, std::size_t misalign = 1)
+      : layout_{format, rows, cols, group},
+        bytes_(static_cast<std::size_t>(layout_.data_bytes()) + misalign, ZeroByte(format)),
+        scales_(static_cast<std::size_t>(layout_.scales())) {
+    std::uint8_t* data = bytes_.data() + misalign;
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t col = 0; col < cols; ++col) {
+        const bool end = random.Below(8) == 0;
+        int q = static_cast<int>(IsInt4(format) ? random.Below(16) - 8 : random.Below(256) - 128);
+        if (end) q = IsInt4(format) ? (q < 0 ? -8 : 7) : (q < 0 ? -128 : 127);
+        SetQuant(layout_, data, row, col, q);
+      }
+    }
+    for (std::uint16_t& scale : scales_) scale = F32ToBf16(random.Uniform(-0.1f, 0.1f));
+    matrix_ = {DType::kBF16, data, rows, cols, format, scales_.data(), group};
+  }
+  QuantMatrix(const QuantMatrix&) = delete;
+  QuantMatrix& operator=(const QuantMatrix&) = delete;
+  const Matrix& matrix() const { return matrix_; }
+  int q(std::int64_t row, std::int64_t col) const {
+    return QuantAt(layout_, static_cast<const std::uint8_t*>(matrix_.data), row, col);
+  }
+  double scale(std::int64_t row, std::int64_t col) const {
+    return Bf16ToF32(scales_[static_cast<std::size_t>(layout_.scale(row, col))]);
+  }
+
+ private:
+  WeightLayout layout_;
+  std::vector<std::uint8_t> bytes_;
+  std::vector<std::uint16_t> scales_;
+  Matrix matrix_;
+};
+
 }  // namespace culet

@@ -35,9 +35,9 @@ struct MatMulKernel {
   // Rows [begin, end) of x, x_stride in elements.
   void (*pack)(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
                std::int64_t begin, std::int64_t end, std::byte* operand) = nullptr;
-  // out[0 … rows, begin … end); w is the weight's first element, [n, k] dense.
-  void (*run)(const std::byte* operand, std::int64_t rows, std::int64_t k, const void* w,
-              std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) = nullptr;
+  // out[0 … rows, begin … end); `begin` is a multiple of kTileOutputs where w lies in tiles.
+  void (*run)(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+              std::int64_t end, float* out, std::int64_t out_stride) = nullptr;
 };
 
 // Keys are summed in blocks of this many positions, at multiples of it.
@@ -95,6 +95,9 @@ struct CpuKernels {
   // weights are widened. Every level from avx2 up has its own.
   MatMulKernel matmul_bf16_exact;
   MatMulKernel matmul_f16;
+  // Integer weights in tiles; x is quantised by `pack` (ops/cpu/quantized_rows.h).
+  MatMulKernel matmul_int8;
+  MatMulKernel matmul_int4;
 
   Kernel<void(const AttentionBlockArgs& args)> attention_block;
   // (max, sum, out) joined with the partial state of the next block.      out, block_out [n]
@@ -141,6 +144,12 @@ struct CpuKernels {
   float (*peak_bf16)(std::int64_t steps) = nullptr;
   std::int64_t peak_f32_step = 0;  // multiply-adds a step
   std::int64_t peak_bf16_step = 0;
+  // For int8 and int4 weights: bytes multiplied and added up in 32 bits, or (int4, where products
+  // are small enough) in 16.
+  float (*peak_int8)(std::int64_t steps) = nullptr;
+  float (*peak_int4)(std::int64_t steps) = nullptr;
+  std::int64_t peak_int8_step = 0;
+  std::int64_t peak_int4_step = 0;
 };
 
 // The table of `level`. The machine must have the level.

@@ -49,6 +49,69 @@ class MatMulCase : public Case {
   TestMatrix w_;
 };
 
+class QuantizedMatMulCase : public Case {
+ public:
+  QuantizedMatMulCase(WeightFormat format, std::int64_t rows, std::int64_t n, std::int64_t k,
+                      std::int64_t group, std::uint64_t seed, bool bounded = true)
+      : rows_(rows),
+        random_(seed),
+        x_(RandomFloats(random_, rows * k)),
+        w_(random_, format, n, k, group) {
+    bounds.assign(static_cast<std::size_t>(rows * n), 0);
+    if (!bounded) return;  // only timed
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t column = 0; column < n; ++column) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < k; ++i) {
+          // Of x rounded to a 127th of the largest in its group, all within 1.
+          sum += (std::fabs(static_cast<double>(x_[static_cast<std::size_t>(r * k + i)])) +
+                  1.0 / 254) *
+                 std::fabs(w_.q(column, i) * w_.scale(column, i));
+        }
+        bounds[static_cast<std::size_t>(r * n + column)] = 2 * QuantizedDotBound(k, sum);
+      }
+    }
+  }
+
+  std::string Text() const override {
+    const Matrix& w = w_.matrix();
+    return "rows " + std::to_string(rows_) + " n " + std::to_string(w.rows) + " k " +
+           std::to_string(w.cols) + " group " + std::to_string(w.group);
+  }
+  void Run(Context& ctx, std::vector<float>& out) const override {
+    MatMul(ctx, View<const float, 2>(x_.data(), {rows_, w_.matrix().cols}), w_.matrix(),
+           View<float, 2>(out.data(), {rows_, w_.matrix().rows}));
+  }
+
+ private:
+  std::int64_t rows_;
+  Random random_;
+  std::vector<float> x_;
+  QuantMatrix w_;
+};
+
+Check QuantizedMatMulCheck(const std::string& name, WeightFormat format,
+                           MatMulKernel CpuKernels::*kernel) {
+  Check check;
+  check.name = name;
+  check.level = [kernel](const CpuKernels& table) { return (table.*kernel).level; };
+  check.cases = [=](std::uint64_t seed) {
+    std::vector<std::unique_ptr<Case>> cases;
+    Random random(seed);
+    for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 37, 64}) {
+      for (const std::int64_t group : {32, 64, 128, 1 << 20}) {
+        cases.push_back(std::make_unique<QuantizedMatMulCase>(
+            format, rows, 1 + random.Below(90), 1 + random.Below(2100), group, random.Bits()));
+      }
+    }
+    return cases;
+  };
+  check.timed = [=](std::uint64_t seed) -> std::unique_ptr<Case> {
+    return std::make_unique<QuantizedMatMulCase>(format, 64, 1024, 1536, 32, seed, false);
+  };
+  return check;
+}
+
 Check MatMulCheck(const std::string& name, DType dtype, MatMulKernel CpuKernels::*kernel,
                   std::int64_t least_k, std::int64_t most_k, std::int64_t timed_k) {
   Check check;
@@ -80,7 +143,9 @@ std::vector<Check> MatMulChecks() {
           MatMulCheck("matmul_bf16", DType::kBF16, &CpuKernels::matmul_bf16, kExactCols + 1, 4000,
                       1536),
           MatMulCheck("matmul_bf16_exact", DType::kBF16, &CpuKernels::matmul_bf16_exact, 1,
-                      kExactCols, kExactCols)};
+                      kExactCols, kExactCols),
+          QuantizedMatMulCheck("matmul_int8", WeightFormat::kInt8Tiles, &CpuKernels::matmul_int8),
+          QuantizedMatMulCheck("matmul_int4", WeightFormat::kInt4Tiles, &CpuKernels::matmul_int4)};
 }
 
 }  // namespace culet

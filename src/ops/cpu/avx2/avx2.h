@@ -6,6 +6,7 @@
 namespace culet::avx2 {
 
 void FillMatMulPart(CpuKernels& table);
+void FillIntegerMatMulPart(CpuKernels& table);
 void FillAttentionPart(CpuKernels& table);
 void FillRowsPart(CpuKernels& table);
 

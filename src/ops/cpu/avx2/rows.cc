@@ -40,6 +40,7 @@ namespace culet {
 void FillAvx2(CpuKernels& table) {
   table.level = CpuLevel::kAvx2;
   avx2::FillMatMulPart(table);
+  avx2::FillIntegerMatMulPart(table);
   avx2::FillAttentionPart(table);
   avx2::FillRowsPart(table);
 }

@@ -55,7 +55,7 @@ struct Bf16Product {
   }
 };
 
-struct Bf16Step {
+struct Bf16Step : F32Steps {
   static CULET_INLINE F32 Do(F32 sum) {
     const Bf16Vector halves{_mm512_set1_epi16(0x3f00)};
     return Bf16Product::Dot(sum, halves, halves);

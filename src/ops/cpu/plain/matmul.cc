@@ -1,5 +1,6 @@
 // Plain matrix products: the definition that other levels are checked against. Sums in double.
 #include "ops/cpu/plain/plain.h"
+#include "ops/cpu/quantized_rows.h"
 
 namespace culet {
 namespace {
@@ -36,15 +37,49 @@ void PackBf16(const float* x, std::int64_t x_stride, std::int64_t, std::int64_t 
 }
 
 template <typename Weight>
-void Run(const std::byte* operand, std::int64_t rows, std::int64_t k, const void* w,
-         std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
-  const float* x = reinterpret_cast<const float*>(operand);  // [rows, k]
-  const Weight* weights = static_cast<const Weight*>(w);     // [n, k]
+void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+         std::int64_t end, float* out, std::int64_t out_stride) {
+  const std::int64_t k = w.cols;
+  const float* x = reinterpret_cast<const float*>(operand);    // [rows, k]
+  const Weight* weights = static_cast<const Weight*>(w.data);  // [n, k]
   for (std::int64_t row = 0; row < rows; ++row) {
     for (std::int64_t n = begin; n < end; ++n) {
       double sum = 0;
       for (std::int64_t i = 0; i < k; ++i) {
         sum += static_cast<double>(x[row * k + i]) * Widen(weights + n * k, i);
+      }
+      out[row * out_stride + n] = static_cast<float>(sum);
+    }
+  }
+}
+
+void PackQuantized(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+                   std::int64_t begin, std::int64_t end, std::byte* operand) {
+  const QuantizedRows packed(operand, rows, k);
+  for (std::int64_t row = begin; row < end; ++row) {
+    for (std::int64_t i = 0; i < k; i += kQuantBlock) {
+      QuantizeGroup(x + row * x_stride + i, std::min(kQuantBlock, k - i), packed.row(row) + i,
+                    packed.groups(row) + i / kQuantBlock);
+    }
+  }
+}
+
+// Σ over a block is exact in integers; blocks are scaled and summed in double.
+void RunQuantized(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+                  std::int64_t end, float* out, std::int64_t out_stride) {
+  const QuantizedRows x(operand, rows, w.cols);
+  const WeightLayout layout = w.layout();
+  const auto* data = static_cast<const std::uint8_t*>(w.data);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    for (std::int64_t n = begin; n < end; ++n) {
+      double sum = 0;
+      for (std::int64_t block = 0; block < w.cols; block += kQuantBlock) {
+        std::int64_t products = 0;
+        for (std::int64_t i = block; i < std::min(w.cols, block + kQuantBlock); ++i) {
+          products += x.row(row)[i] * QuantAt(layout, data, n, i);
+        }
+        sum += static_cast<double>(products) * x.groups(row)[block / kQuantBlock].scale *
+               Bf16ToF32(w.scales[layout.scale(n, block)]);
       }
       out[row * out_stride + n] = static_cast<float>(sum);
     }
@@ -57,6 +92,8 @@ void FillPlainMatMul(CpuKernels& table) {
   table.matmul_f32 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<float>};
   table.matmul_f16 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<F16>};
   table.matmul_bf16 = {CpuLevel::kPlain, 1, OperandBytes, PackBf16, Run<Bf16>};
+  table.matmul_int8 = {CpuLevel::kPlain, 1, QuantizedRows::Bytes, PackQuantized, RunQuantized};
+  table.matmul_int4 = table.matmul_int8;
   table.matmul_bf16_exact = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<Bf16>};
 }
 

@@ -136,8 +136,12 @@ void FillPlainRows(CpuKernels& table) {
   table.read_stream = ReadStream;
   table.peak_f32 = Peak;
   table.peak_bf16 = Peak;
+  table.peak_int8 = Peak;
+  table.peak_int4 = Peak;
   table.peak_f32_step = 8;
   table.peak_bf16_step = 8;
+  table.peak_int8_step = 8;
+  table.peak_int4_step = 8;
 }
 
 void FillPlain(CpuKernels& table) {

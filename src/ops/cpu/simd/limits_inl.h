@@ -22,23 +22,32 @@ inline std::uint64_t ReadStream(const std::byte* data, std::size_t bytes) {
 // (8), fewer than the registers. By name, as g++ keeps an array of them in memory.
 inline constexpr int kPeakChains = 12;
 
-// Step::Do(sum) is one multiply-add of a vector.
+// Step::Do(sum) is one multiply-add of a Step::Vector; Start makes one of a number, Sum adds two,
+// Value makes a number again.
 template <typename Step>
 float Peak(std::int64_t steps) {
+  using Vector = typename Step::Vector;
   // All different, or the compiler makes one chain of them.
-  F32 a = Set(1), b = Set(2), c = Set(3), d = Set(4), e = Set(5), f = Set(6);
-  F32 g = Set(7), h = Set(8), i = Set(9), j = Set(10), k = Set(11), l = Set(12);
+  Vector a = Step::Start(1), b = Step::Start(2), c = Step::Start(3), d = Step::Start(4);
+  Vector e = Step::Start(5), f = Step::Start(6), g = Step::Start(7), h = Step::Start(8);
+  Vector i = Step::Start(9), j = Step::Start(10), k = Step::Start(11), l = Step::Start(12);
   for (std::int64_t step = 0; step < steps; ++step) {
     a = Step::Do(a), b = Step::Do(b), c = Step::Do(c), d = Step::Do(d);
     e = Step::Do(e), f = Step::Do(f), g = Step::Do(g), h = Step::Do(h);
     i = Step::Do(i), j = Step::Do(j), k = Step::Do(k), l = Step::Do(l);
   }
-  const F32 first = Add(Add(Add(a, b), Add(c, d)), Add(e, f));
-  const F32 second = Add(Add(Add(g, h), Add(i, j)), Add(k, l));
-  return ReduceAdd(Add(first, second));
+  const Vector first = Step::Sum(Step::Sum(Step::Sum(a, b), Step::Sum(c, d)), Step::Sum(e, f));
+  const Vector second = Step::Sum(Step::Sum(Step::Sum(g, h), Step::Sum(i, j)), Step::Sum(k, l));
+  return Step::Value(Step::Sum(first, second));
 }
 
-struct F32Step {
+struct F32Steps {
+  using Vector = F32;
+  static CULET_INLINE F32 Start(int number) { return Set(static_cast<float>(number)); }
+  static CULET_INLINE F32 Sum(F32 a, F32 b) { return Add(a, b); }
+  static CULET_INLINE float Value(F32 a) { return ReduceAdd(a); }
+};
+struct F32Step : F32Steps {
   // 1 is where s ← s/2 + 1/2 ends.
   static CULET_INLINE F32 Do(F32 sum) { return Fma(sum, Set(0.5f), Set(0.5f)); }
 };

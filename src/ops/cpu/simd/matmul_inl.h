@@ -22,7 +22,7 @@
 // P, a product, gives: Operand (element of packed x), Element (of weights), kStep (elements a
 // vector), kBlock, and StoreX, LoadX, LoadW, LoadWN, StoreW, Dot.
 
-inline constexpr std::int64_t kTileOutputs = 4;
+inline constexpr std::int64_t kTileStreams = 4;
 // Outputs whose weights (times kBlock) stay in the second-level cache while all rows pass.
 inline constexpr std::int64_t kStripOutputs = 64;
 // Rows whose panels (times kBlock) stay there beside them.
@@ -77,7 +77,7 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
 // Where four outputs' weights lie for one block of k, and those of the tile that comes next.
 template <typename P>
 struct Tile {
-  const typename P::Element* w[kTileOutputs];
+  const typename P::Element* w[kTileStreams];
   std::int64_t ahead;  // elements from here to the next tile
 };
 
@@ -86,7 +86,7 @@ template <typename P>
 CULET_INLINE Tile<P> TileAt(const typename P::Element* weights, std::int64_t k, std::int64_t n,
                             std::int64_t count, std::int64_t block, std::int64_t ahead) {
   Tile<P> tile;
-  for (std::int64_t c = 0; c < kTileOutputs; ++c) {
+  for (std::int64_t c = 0; c < kTileStreams; ++c) {
     tile.w[c] = weights + (n + std::min(c, count - 1)) * k + block;
   }
   tile.ahead = ahead;
@@ -103,11 +103,11 @@ CULET_INLINE void Fetch(const Element* p, std::int64_t ahead) {
 
 // out[0 … count) = or += sums.
 CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool first) {
-  if (count == kTileOutputs) {
+  if (count == kTileStreams) {
     _mm_storeu_ps(out, first ? sums : _mm_add_ps(_mm_loadu_ps(out), sums));
     return;
   }
-  alignas(16) float values[kTileOutputs];
+  alignas(16) float values[kTileStreams];
   _mm_store_ps(values, sums);
   for (std::int64_t c = 0; c < count; ++c) out[c] = first ? values[c] : out[c] + values[c];
 }
@@ -117,28 +117,28 @@ CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool firs
 template <typename P, int kRows, int kFetchFrom, int kFetchTo>
 CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
                               std::int64_t length, __m128* sums) {
-  F32 acc[kRows][kTileOutputs];
+  F32 acc[kRows][kTileStreams];
   for (int row = 0; row < kRows; ++row) {
-    for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
+    for (int c = 0; c < kTileStreams; ++c) acc[row][c] = Zero();
   }
   std::int64_t i = 0;
   for (; i + P::kStep <= length; i += P::kStep) {
-    typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) {
+    typename P::Vector weights[kTileStreams];
+    for (int c = 0; c < kTileStreams; ++c) {
       weights[c] = P::LoadW(tile.w[c] + i);
       if (kFetchFrom <= c && c < kFetchTo) Fetch(tile.w[c] + i, tile.ahead);
     }
     for (int row = 0; row < kRows; ++row) {
       const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
-      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
     }
   }
   if (i < length) {
-    typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) weights[c] = P::LoadWN(tile.w[c] + i, length - i);
+    typename P::Vector weights[kTileStreams];
+    for (int c = 0; c < kTileStreams; ++c) weights[c] = P::LoadWN(tile.w[c] + i, length - i);
     for (int row = 0; row < kRows; ++row) {
       const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
-      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
     }
   }
   for (int row = 0; row < kRows; ++row) {
@@ -149,7 +149,7 @@ CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
 // out[c·spread] = or += the c-th sum, for the first `count`.
 CULET_INLINE void PutSpread(float* out, std::int64_t spread, __m128 sums, std::int64_t count,
                             bool first) {
-  alignas(16) float values[kTileOutputs];
+  alignas(16) float values[kTileStreams];
   _mm_store_ps(values, sums);
   for (std::int64_t c = 0; c < count; ++c) {
     out[c * spread] = first ? values[c] : out[c * spread] + values[c];
@@ -164,14 +164,14 @@ void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
                std::int64_t out_stride) {
   const std::int64_t k_padded = Padded(k, P::kStep);
   const std::int64_t rows_padded = Padded(rows, kRows);
-  const std::int64_t quarter = (end - begin + kTileOutputs - 1) / kTileOutputs;
+  const std::int64_t quarter = (end - begin + kTileStreams - 1) / kTileStreams;
   for (std::int64_t n = begin; n < begin + quarter; ++n) {
-    const std::int64_t count = std::min(kTileOutputs, (end - n + quarter - 1) / quarter);
+    const std::int64_t count = std::min(kTileStreams, (end - n + quarter - 1) / quarter);
     for (std::int64_t block = 0; block < k; block += P::kBlock) {
       const std::int64_t length = std::min(P::kBlock, k - block);
       const std::int64_t length_padded = std::min(P::kBlock, k_padded - block);
       Tile<P> tile;
-      for (std::int64_t c = 0; c < kTileOutputs; ++c) {
+      for (std::int64_t c = 0; c < kTileStreams; ++c) {
         tile.w[c] = weights + (n + std::min(c, count - 1) * quarter) * k + block;
       }
       tile.ahead = kAheadBytes / static_cast<std::int64_t>(sizeof(typename P::Element));
@@ -201,22 +201,22 @@ void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
 template <typename P, int kRows, bool kFetch>
 CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Operand* w,
                             std::int64_t steps, const Tile<P>& source, __m128* sums) {
-  F32 acc[kRows][kTileOutputs];
+  F32 acc[kRows][kTileStreams];
   for (int row = 0; row < kRows; ++row) {
-    for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = Zero();
+    for (int c = 0; c < kTileStreams; ++c) acc[row][c] = Zero();
   }
   for (std::int64_t step = 0; step < steps; ++step) {
-    typename P::Vector weights[kTileOutputs];
-    for (int c = 0; c < kTileOutputs; ++c) {
+    typename P::Vector weights[kTileStreams];
+    for (int c = 0; c < kTileStreams; ++c) {
       weights[c] = P::LoadX(w + c * P::kStep);
       if (kFetch) Fetch(source.w[c] + step * P::kStep, source.ahead);
     }
     for (int row = 0; row < kRows; ++row) {
       const typename P::Vector values = P::LoadX(x + row * P::kStep);
-      for (int c = 0; c < kTileOutputs; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
     }
     x += kRows * P::kStep;
-    w += kTileOutputs * P::kStep;
+    w += kTileStreams * P::kStep;
   }
   for (int row = 0; row < kRows; ++row) {
     sums[row] = Reduce4(acc[row][0], acc[row][1], acc[row][2], acc[row][3]);
@@ -227,8 +227,8 @@ CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Oper
 template <typename P>
 CULET_INLINE void PackTile(const Tile<P>& source, std::int64_t length, typename P::Operand* tile) {
   for (std::int64_t i = 0; i < length; i += P::kStep) {
-    for (std::int64_t c = 0; c < kTileOutputs; ++c) {
-      P::StoreW(tile + i * kTileOutputs + c * P::kStep,
+    for (std::int64_t c = 0; c < kTileStreams; ++c) {
+      P::StoreW(tile + i * kTileStreams + c * P::kStep,
                 length - i >= P::kStep ? P::LoadW(source.w[c] + i)
                                        : P::LoadWN(source.w[c] + i, length - i));
     }
@@ -239,7 +239,7 @@ template <typename P, int kRows>
 void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
               const typename P::Element* weights, std::int64_t begin, std::int64_t end, float* out,
               std::int64_t out_stride) {
-  alignas(64) typename P::Operand tile[kTileOutputs * P::kBlock];
+  alignas(64) typename P::Operand tile[kTileStreams * P::kBlock];
   const std::int64_t k_padded = Padded(k, P::kStep);
   const std::int64_t rows_padded = Padded(rows, kRows);
   constexpr std::int64_t kPassRows = kStripRows / kRows * kRows;
@@ -250,13 +250,13 @@ void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
       const std::int64_t length_padded = std::min(P::kBlock, k_padded - block);
       for (std::int64_t first = 0; first < rows; first += kPassRows) {
         const std::int64_t last = std::min(rows, first + kPassRows);
-        for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
-          const std::int64_t count = std::min(kTileOutputs, strip_end - n);
+        for (std::int64_t n = strip; n < strip_end; n += kTileStreams) {
+          const std::int64_t count = std::min(kTileStreams, strip_end - n);
           std::int64_t ahead =
-              kTileOutputs * k;  // the next tile: below, else the next block's first
-          if (n + kTileOutputs >= strip_end && block + P::kBlock < k) {
+              kTileStreams * k;  // the next tile: below, else the next block's first
+          if (n + kTileStreams >= strip_end && block + P::kBlock < k) {
             ahead = (strip - n) * k + P::kBlock;
-          } else if (n + kTileOutputs >= strip_end) {
+          } else if (n + kTileStreams >= strip_end) {
             ahead -= block;
           }
           const Tile<P> source = TileAt<P>(weights, k, n, count, block, ahead);
@@ -292,10 +292,11 @@ CULET_INLINE void RunPanels(const typename P::Operand* x, std::int64_t rows, std
 }
 
 template <typename P>
-void Run(const std::byte* operand, std::int64_t rows, std::int64_t k, const void* w,
-         std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
+void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+         std::int64_t end, float* out, std::int64_t out_stride) {
+  const std::int64_t k = w.cols;
   const auto* x = reinterpret_cast<const typename P::Operand*>(operand);
-  const auto* weights = static_cast<const typename P::Element*>(w);
+  const auto* weights = static_cast<const typename P::Element*>(w.data);
   switch (PanelRows(rows)) {
     case 1: return RunPanels<P, 1>(x, rows, k, weights, begin, end, out, out_stride);
     case 2: return RunPanels<P, 2>(x, rows, k, weights, begin, end, out, out_stride);

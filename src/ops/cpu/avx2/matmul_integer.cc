@@ -1,0 +1,320 @@
+// Products of integer weights for AVX2, on rows quantised to int8.
+//
+// vpmaddubsw multiplies unsigned by signed bytes and adds two neighbours into 16 bits:
+//   int4  weights stored + 8 are 0 … 15: pairs are within ± 3,810, and the 16 pairs of a block of
+//   32
+//         columns (8 for each of the two halves of a lane) fit 16 bits together, so that they are
+//         added there and widened once a block. The sums begin at −8·Σx.
+//   int8  |w| times x with the sign of w: pairs are within ± 2·127·127, and each is widened.
+// A tile is 16 outputs (two vectors of 8) times up to 4 rows: 8 sums, 2 weights, 1 row, a mask and
+// the ones are 12 of 16 registers; the f32 sums of a tile live in the first-level cache. Each block
+// of 32 columns ends in one f32 multiply-add of its exact sum with both scales; blocks are added in
+// rising order, whatever the number of rows.
+#include "ops/cpu/simd/target.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ops/cpu/avx2/avx2.h"
+#include "ops/cpu/quantized_rows.h"
+
+CULET_TARGET_BEGIN(CULET_AVX2_TARGET)
+namespace culet::avx2 {
+namespace {
+
+// Each needs the ones before it.
+// clang-format off
+#include "ops/cpu/avx2/vec_inl.h"
+#include "ops/cpu/simd/limits_inl.h"
+// clang-format on
+
+inline constexpr int kPanelRows = 4;
+// Of memory, for few rows.
+inline constexpr int kStreams = 4;
+// Outputs whose weights stay in the second-level cache while all rows pass.
+inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
+// Bytes of x that stay there beside them.
+inline constexpr std::int64_t kStripBytes = std::int64_t{192} << 10;
+inline constexpr std::int64_t kAheadBytes = 2048;
+
+CULET_INLINE __m256i LoadBytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+// Four bytes in every lane.
+CULET_INLINE __m256i Spread(const void* p) {
+  std::int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+CULET_INLINE __m256 LoadScales(const std::uint16_t* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+
+// The sum is pinned to a register and an order: g++ 12 regroups sums of integer vectors into trees,
+// gathers the products of a whole block and spills them (a third of the speed).
+CULET_INLINE __m256i Add16(__m256i sum, __m256i pairs) {
+  sum = _mm256_add_epi16(sum, pairs);
+  asm("" : "+x"(sum));
+  return sum;
+}
+CULET_INLINE __m256i Add32(__m256i sum, __m256i values) {
+  sum = _mm256_add_epi32(sum, values);
+  asm("" : "+x"(sum));
+  return sum;
+}
+
+// One block of 32 columns, 16 outputs: exact sums [rows][2 vectors of 8 outputs] i32.
+struct Int4Block {
+  static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock / 2;
+
+  template <int kRows>
+  static CULET_INLINE void Sum(const std::int8_t* x, std::int64_t stride,
+                               const QuantGroup* const* groups, std::int64_t block,
+                               const std::uint8_t* w, __m256i (*sums)[2]) {
+    const __m256i low = _mm256_set1_epi8(15);
+    for (int row = 0; row < kRows; ++row) {
+      sums[row][0] = sums[row][1] = Spread(groups[row][block].start);
+    }
+    for (int line = 0; line < 4; ++line) {
+      const __m256i w0 = LoadBytes(w + line * 64);  // [8 outputs, 4 columns]
+      const __m256i w1 = LoadBytes(w + line * 64 + 32);
+      for (int half = 0; half < 2; ++half) {
+        const __m256i v0 = _mm256_and_si256(half == 0 ? w0 : _mm256_srli_epi16(w0, 4), low);
+        const __m256i v1 = _mm256_and_si256(half == 0 ? w1 : _mm256_srli_epi16(w1, 4), low);
+        for (int row = 0; row < kRows; ++row) {
+          const __m256i four = Spread(x + row * stride + half * 16 + line * 4);
+          sums[row][0] = Add16(sums[row][0], _mm256_maddubs_epi16(v0, four));
+          sums[row][1] = Add16(sums[row][1], _mm256_maddubs_epi16(v1, four));
+        }
+      }
+    }
+    const __m256i ones = _mm256_set1_epi16(1);
+    for (int row = 0; row < kRows; ++row) {
+      sums[row][0] = _mm256_madd_epi16(sums[row][0], ones);
+      sums[row][1] = _mm256_madd_epi16(sums[row][1], ones);
+    }
+  }
+};
+
+struct Int8Block {
+  static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock;
+
+  static CULET_INLINE __m256i Dot(__m256i sum, __m256i w, __m256i magnitude, __m256i four) {
+    const __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(four, w));
+    return Add32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  template <int kRows>
+  static CULET_INLINE void Sum(const std::int8_t* x, std::int64_t stride, const QuantGroup* const*,
+                               std::int64_t, const std::uint8_t* w, __m256i (*sums)[2]) {
+    for (int row = 0; row < kRows; ++row) sums[row][0] = sums[row][1] = _mm256_setzero_si256();
+    for (int line = 0; line < 8; ++line) {
+      const __m256i w0 = LoadBytes(w + line * 64);  // [8 outputs, 4 columns]
+      const __m256i w1 = LoadBytes(w + line * 64 + 32);
+      const __m256i m0 = _mm256_abs_epi8(w0);
+      const __m256i m1 = _mm256_abs_epi8(w1);
+      for (int row = 0; row < kRows; ++row) {
+        const __m256i four = Spread(x + row * stride + line * 4);
+        sums[row][0] = Dot(sums[row][0], w0, m0, four);
+        sums[row][1] = Dot(sums[row][1], w1, m1, four);
+      }
+    }
+  }
+};
+
+CULET_INLINE void StoreOutputs(float* out, __m256 low, __m256 high, std::int64_t count) {
+  if (count >= kTileOutputs) {
+    _mm256_storeu_ps(out, low);
+    _mm256_storeu_ps(out + 8, high);
+    return;
+  }
+  float values[kTileOutputs];
+  _mm256_storeu_ps(values, low);
+  _mm256_storeu_ps(values + 8, high);
+  std::copy(values, values + count, out);
+}
+
+// kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on. Tiles that
+// begin at `end` or beyond are computed as the first and dropped.
+template <typename Block, int kRows, int kTiles>
+void RunTiles(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::int64_t n,
+              std::int64_t spread, std::int64_t end, float* out, std::int64_t out_stride) {
+  const WeightLayout layout = w.layout();
+  const std::int64_t blocks = x.blocks();
+  const std::int64_t group_blocks = w.group / kQuantBlock;
+  const std::int8_t* values = x.row(row);
+  const std::int64_t stride = x.width();
+  const QuantGroup* groups[kRows];
+  for (int r = 0; r < kRows; ++r) groups[r] = x.groups(row + r);
+  const std::uint8_t* data[kTiles];
+  const std::uint16_t* scales[kTiles];
+  __m256 acc[kTiles][kRows][2];
+  for (int t = 0; t < kTiles; ++t) {
+    const std::int64_t first = n + t * spread < end ? n + t * spread : n;
+    data[t] = static_cast<const std::uint8_t*>(w.data) + layout.byte(first, 0);
+    scales[t] = w.scales + layout.scale(first, 0);
+    for (int r = 0; r < kRows; ++r) acc[t][r][0] = acc[t][r][1] = _mm256_setzero_ps();
+  }
+  std::int64_t left = group_blocks;  // of the group of weights
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    for (int t = 0; t < kTiles; ++t) {
+      for (std::int64_t at = 0; at < Block::kBytes; at += 64) {
+        _mm_prefetch(reinterpret_cast<const char*>(data[t]) + kAheadBytes + at, _MM_HINT_T1);
+      }
+      __m256i sums[kRows][2];
+      Block::template Sum<kRows>(values, stride, groups, block, data[t], sums);
+      const __m256 low = LoadScales(scales[t]);
+      const __m256 high = LoadScales(scales[t] + 8);
+      for (int r = 0; r < kRows; ++r) {
+        const __m256 scale = _mm256_set1_ps(groups[r][block].scale);
+        acc[t][r][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][0]), _mm256_mul_ps(low, scale),
+                                       acc[t][r][0]);
+        acc[t][r][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][1]), _mm256_mul_ps(high, scale),
+                                       acc[t][r][1]);
+      }
+      data[t] += Block::kBytes;
+    }
+    values += kQuantBlock;
+    if (--left == 0) {
+      left = group_blocks;
+      for (int t = 0; t < kTiles; ++t) scales[t] += kTileOutputs;
+    }
+  }
+  for (int t = 0; t < kTiles && n + t * spread < end; ++t) {
+    const std::int64_t first = n + t * spread;
+    for (int r = 0; r < kRows; ++r) {
+      StoreOutputs(out + (row + r) * out_stride + first, acc[t][r][0], acc[t][r][1], end - first);
+    }
+  }
+}
+
+// Few rows: bound by reading. The streams are the quarters of [begin, end), each of which runs
+// through memory without a gap.
+template <typename Block, int kRows>
+void RunStreams(const QuantizedRows& x, const Matrix& w, std::int64_t begin, std::int64_t end,
+                float* out, std::int64_t out_stride) {
+  const std::int64_t tiles = (end - begin + kTileOutputs - 1) / kTileOutputs;
+  const std::int64_t quarter = (tiles + kStreams - 1) / kStreams * kTileOutputs;
+  for (std::int64_t n = begin; n < begin + quarter; n += kTileOutputs) {
+    RunTiles<Block, kRows, kStreams>(x, 0, w, n, quarter, end, out, out_stride);
+  }
+}
+
+// Rows [from, to) times a tile, in panels.
+template <typename Block>
+CULET_INLINE void RunRows(const QuantizedRows& x, std::int64_t from, std::int64_t to,
+                          const Matrix& w, std::int64_t n, std::int64_t end, float* out,
+                          std::int64_t out_stride) {
+  std::int64_t row = from;
+  for (; row + kPanelRows <= to; row += kPanelRows) {
+    RunTiles<Block, kPanelRows, 1>(x, row, w, n, 0, end, out, out_stride);
+  }
+  switch (to - row) {
+    case 1: return RunTiles<Block, 1, 1>(x, row, w, n, 0, end, out, out_stride);
+    case 2: return RunTiles<Block, 2, 1>(x, row, w, n, 0, end, out, out_stride);
+    case 3: return RunTiles<Block, 3, 1>(x, row, w, n, 0, end, out, out_stride);
+    default: break;
+  }
+}
+
+template <typename Block>
+void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+         std::int64_t end, float* out, std::int64_t out_stride) {
+  const QuantizedRows x(operand, rows, w.cols);
+  if (rows == 1) return RunStreams<Block, 1>(x, w, begin, end, out, out_stride);
+  if (rows == 2) return RunStreams<Block, 2>(x, w, begin, end, out, out_stride);
+  const std::int64_t pass =
+      std::max<std::int64_t>(1, kStripBytes / x.width() / kPanelRows) * kPanelRows;
+  for (std::int64_t strip = begin; strip < end; strip += kStripOutputs) {
+    const std::int64_t strip_end = std::min(end, strip + kStripOutputs);
+    for (std::int64_t row = 0; row < rows; row += pass) {
+      for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
+        RunRows<Block>(x, row, std::min(rows, row + pass), w, n, end, out, out_stride);
+      }
+    }
+  }
+}
+
+// A whole group of 32, as QuantizeGroup does it.
+CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256 v[4];
+  __m256i most = _mm256_setzero_si256();
+  for (int i = 0; i < 4; ++i) {
+    v[i] = _mm256_loadu_ps(x + 8 * i);
+    most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  }
+  __m128i m = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+  m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+  const float max_abs = _mm_cvtss_f32(_mm_castsi128_ps(m));
+  if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
+    QuantizeGroup(x, kQuantBlock, q, group);  // what is odd
+    return;
+  }
+  const __m256 inverse = _mm256_set1_ps(127.0f / max_abs);
+  __m256i n[4];
+  for (int i = 0; i < 4; ++i) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i bytes = _mm256_permutevar8x32_epi32(
+      _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3])), order);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);  // [8, 2] i16
+  __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xb1));
+  const __m128i start = _mm_slli_epi16(_mm_sub_epi16(_mm_setzero_si128(), sum), 3);
+  group->scale = max_abs / 127.0f;
+  const std::int32_t both = _mm_cvtsi128_si32(start);
+  std::memcpy(group->start, &both, sizeof(both));
+}
+
+void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+          std::int64_t begin, std::int64_t end, std::byte* operand) {
+  const QuantizedRows packed(operand, rows, k);
+  for (std::int64_t row = begin; row < end; ++row) {
+    const float* from = x + row * x_stride;
+    std::int8_t* to = packed.row(row);
+    QuantGroup* group = packed.groups(row);
+    std::int64_t i = 0;
+    for (; i + kQuantBlock <= k; i += kQuantBlock) Quantize32(from + i, to + i, group++);
+    if (i < k) QuantizeGroup(from + i, k - i, to + i, group);
+  }
+}
+
+struct ByteSteps {
+  using Vector = __m256i;
+  static CULET_INLINE __m256i Start(int number) {
+    return _mm256_set1_epi8(static_cast<char>(number));
+  }
+  static CULET_INLINE __m256i Sum(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+  static CULET_INLINE float Value(__m256i a) {
+    return static_cast<float>(_mm256_extract_epi32(a, 0));
+  }
+};
+struct Int4Step : ByteSteps {
+  static CULET_INLINE __m256i Do(__m256i sum) {
+    return Add16(sum, _mm256_maddubs_epi16(_mm256_set1_epi8(15), sum));
+  }
+};
+struct Int8Step : ByteSteps {
+  static CULET_INLINE __m256i Do(__m256i sum) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(127), sum);
+    return Add32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+};
+
+}  // namespace
+
+void FillIntegerMatMulPart(CpuKernels& table) {
+  table.matmul_int8 = {CpuLevel::kAvx2, 1, QuantizedRows::Bytes, Pack, Run<Int8Block>};
+  table.matmul_int4 = {CpuLevel::kAvx2, 1, QuantizedRows::Bytes, Pack, Run<Int4Block>};
+  table.peak_int8 = Peak<Int8Step>;
+  table.peak_int4 = Peak<Int4Step>;
+  table.peak_int8_step = kPeakChains * 32;
+  table.peak_int4_step = kPeakChains * 32;
+}
+
+}  // namespace culet::avx2
+CULET_TARGET_END

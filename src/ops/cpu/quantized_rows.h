@@ -1,0 +1,88 @@
+// Rows of x as products with integer weights read them: int8 values with a scale for each group of
+// kQuantBlock columns.
+//
+//   x[r, k] ≈ q[r, k] · scale[r, k / 32]      scale = max|x| / 127 in the group, q = x / scale
+//                                             rounded to nearest, ties to even: −127 … 127
+//
+// A group whose largest value is below kSmallestGroup is zero; one that holds an infinity or a NaN
+// gets the scale NaN, so that every sum over it shows. One form for every level: its bits do not
+// depend on the level, only how they are computed does.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "base/weight_format.h"
+
+namespace culet {
+
+// Below it 127 / max|x| may leave the range of f32.
+inline constexpr float kSmallestGroup = 0x1p-100f;
+
+struct QuantGroup {
+  float scale = 0;
+  // −8·Σq over the columns with k % 4 in {0, 1}, and in {2, 3}: where sums of int4 weights begin,
+  // as those are stored + 8. |start| ≤ 8 · 16 · 127.
+  std::int16_t start[2] = {0, 0};
+};
+
+// The operand of `rows` rows: values [rows, padded k] int8, then groups [rows, padded k / 32].
+class QuantizedRows {
+ public:
+  QuantizedRows(std::byte* operand, std::int64_t rows, std::int64_t k)
+      : width_(WeightLayout{WeightFormat::kInt8Rows, 1, k, kQuantBlock}.padded_k()),
+        values_(reinterpret_cast<std::int8_t*>(operand)),
+        groups_(reinterpret_cast<QuantGroup*>(operand + ValueBytes(rows, width_))) {}
+  QuantizedRows(const std::byte* operand, std::int64_t rows, std::int64_t k)
+      : QuantizedRows(const_cast<std::byte*>(operand), rows, k) {}
+
+  static std::size_t Bytes(std::int64_t rows, std::int64_t k) {
+    const std::int64_t width = WeightLayout{WeightFormat::kInt8Rows, 1, k, kQuantBlock}.padded_k();
+    return ValueBytes(rows, width) +
+           static_cast<std::size_t>(rows * (width / kQuantBlock)) * sizeof(QuantGroup);
+  }
+
+  std::int64_t width() const { return width_; }                 // padded k
+  std::int64_t blocks() const { return width_ / kQuantBlock; }  // groups of a row
+  std::int8_t* row(std::int64_t index) const { return values_ + index * width_; }
+  QuantGroup* groups(std::int64_t index) const { return groups_ + index * blocks(); }
+
+ private:
+  static std::size_t ValueBytes(std::int64_t rows, std::int64_t width) {
+    return (static_cast<std::size_t>(rows * width) + 63) / 64 * 64;
+  }
+
+  std::int64_t width_;
+  std::int8_t* values_;
+  QuantGroup* groups_;
+};
+
+// One group of `count` ≤ 32 values into 32; what is beyond is zero.
+inline void QuantizeGroup(const float* x, std::int64_t count, std::int8_t* q, QuantGroup* group) {
+  std::uint32_t largest = 0;  // of |x|, by bits: they order as the numbers do, NaN above all
+  for (std::int64_t i = 0; i < count; ++i) {
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
+  }
+  const float max_abs = std::bit_cast<float>(largest);
+  *group = QuantGroup{};
+  std::fill(q, q + kQuantBlock, std::int8_t{0});
+  if (!std::isfinite(max_abs)) {
+    group->scale = std::numeric_limits<float>::quiet_NaN();
+    return;
+  }
+  if (max_abs < kSmallestGroup) return;
+  group->scale = max_abs / 127.0f;
+  const float inverse = 127.0f / max_abs;
+  int sums[2] = {0, 0};
+  for (std::int64_t i = 0; i < count; ++i) {
+    q[i] = static_cast<std::int8_t>(std::nearbyint(x[i] * inverse));
+    sums[i % 4 / 2] += q[i];
+  }
+  for (int p = 0; p < 2; ++p) group->start[p] = static_cast<std::int16_t>(-8 * sums[p]);
+}
+
+}  // namespace culet

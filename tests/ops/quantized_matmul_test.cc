@@ -1,0 +1,259 @@
+// If this fails, products with integer weights are wrong, or a row's result depends on its
+// neighbours.
+#include "bounds.h"
+#include "ops/cpu/kernels.h"
+#include "ops/cpu/quantized_rows.h"
+#include "ops/matmul.h"
+#include "ops/rows.h"
+#include "ops/testing.h"
+
+namespace culet {
+namespace {
+
+class QuantizedMatMulTest : public OnEveryLevel {};
+CULET_ON_EVERY_LEVEL(QuantizedMatMulTest);
+
+constexpr WeightFormat kTiles[] = {WeightFormat::kInt8Tiles, WeightFormat::kInt4Tiles};
+
+// x as the product sees it: int8 in groups of 32, in double.
+std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, std::int64_t k) {
+  std::vector<double> result(x.size());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t i = 0; i < k; i += kQuantBlock) {
+      std::int8_t q[kQuantBlock];
+      QuantGroup group;
+      const std::int64_t count = std::min(kQuantBlock, k - i);
+      QuantizeGroup(x.data() + r * k + i, count, q, &group);
+      for (std::int64_t j = 0; j < count; ++j) {
+        result[static_cast<std::size_t>(r * k + i + j)] = static_cast<double>(q[j]) * group.scale;
+      }
+    }
+  }
+  return result;
+}
+
+void CheckAgainstFormula(Context& ctx, WeightFormat format, std::int64_t rows, std::int64_t n,
+                         std::int64_t k, std::int64_t group, Values values) {
+  Random random(static_cast<std::uint64_t>(rows * 1000003 + n * 1009 + k));
+  const std::vector<float> x = RandomFloats(random, rows * k, values);
+  const std::vector<double> seen = Quantized(x, rows, k);
+  const QuantMatrix w(random, format, n, k, group);
+  Guarded input(rows, k);
+  Guarded out(rows, n);
+  input.Set(x);
+  MatMul(ctx, input.view(), w.matrix(), out.view());
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (std::int64_t column = 0; column < n; ++column) {
+      double sum = 0;
+      double sum_abs = 0;
+      for (std::int64_t i = 0; i < k; ++i) {
+        const double product =
+            seen[static_cast<std::size_t>(r * k + i)] * w.q(column, i) * w.scale(column, i);
+        sum += product;
+        sum_abs += std::fabs(product);
+      }
+      ASSERT_NEAR(out.row(r)[column], sum, QuantizedDotBound(k, sum_abs))
+          << WeightFormatName(format) << " rows " << rows << " n " << n << " k " << k << " group "
+          << group << " at [" << r << ", " << column << "], seed " << TestSeed();
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
+  for (const WeightFormat format : kTiles) {
+    for (const std::int64_t k : {1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130}) {
+      CheckAgainstFormula(ctx(), format, 1, 17, k, 32, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), format, 7, 16, k, 64, Values::kOrdinary);
+    }
+    for (const std::int64_t n : {1, 2, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 130}) {
+      CheckAgainstFormula(ctx(), format, 2, n, 70, 32, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), format, 19, n, 70, 128, Values::kOrdinary);
+    }
+    for (std::int64_t rows = 1; rows <= 20; ++rows) {
+      CheckAgainstFormula(ctx(), format, rows, 20, 97, 32, Values::kOrdinary);
+    }
+    // More rows than one pass beside a strip of weights has.
+    CheckAgainstFormula(ctx(), format, 100, 70, 2100, 64, Values::kOrdinary);
+    CheckAgainstFormula(ctx(), format, 3, 20, 3000, 1 << 20, Values::kOrdinary);
+  }
+}
+
+TEST_P(QuantizedMatMulTest, EqualsTheFormulaForTinyHugeAndOutlyingValues) {
+  for (const WeightFormat format : kTiles) {
+    for (const Values values : {Values::kTiny, Values::kHuge, Values::kOutlier}) {
+      CheckAgainstFormula(ctx(), format, 3, 21, 257, 32, values);
+      CheckAgainstFormula(ctx(), format, 33, 21, 257, 128, values);
+    }
+  }
+}
+
+// Each pair, and each sum of 16 pairs, is as large as it can be.
+TEST_P(QuantizedMatMulTest, NothingOverflowsWhereAllValuesAreAtTheEnds) {
+  Random random(1);
+  for (const WeightFormat format : kTiles) {
+    for (const int w_end : {0, 1}) {
+      for (const float x_end : {1.0f, -1.0f}) {
+        const std::int64_t k = 96;
+        QuantMatrix w(random, format, 16, k, 32);
+        const int q = IsInt4(format) ? (w_end == 0 ? -8 : 7) : (w_end == 0 ? -128 : 127);
+        auto* data = static_cast<std::uint8_t*>(const_cast<void*>(w.matrix().data));
+        for (std::int64_t n = 0; n < 16; ++n) {
+          for (std::int64_t i = 0; i < k; ++i) SetQuant(w.matrix().layout(), data, n, i, q);
+        }
+        const std::vector<float> x(static_cast<std::size_t>(5 * k), x_end);
+        Guarded out(5, 16);
+        MatMul(ctx(), View<const float, 2>(x.data(), {5, k}), w.matrix(), out.view());
+        for (std::int64_t n = 0; n < 16; ++n) {
+          double sum = 0;
+          for (std::int64_t i = 0; i < k; ++i) sum += q * w.scale(n, i);
+          for (std::int64_t r = 0; r < 5; ++r) {
+            ASSERT_NEAR(out.row(r)[n], x_end * sum, 1e-5 * (std::fabs(sum) + 100));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, OneRowEqualsItselfAmongManyBitForBitOnOneAndTwoThreads) {
+  for (const WeightFormat format : kTiles) {
+    for (const auto& [n, k] : {std::pair{67, 45}, {130, 1000}, {129, 5000}}) {
+      if (GetParam() == CpuLevel::kPlain && k > 1000) continue;  // slow, and plain has no blocks
+      Random random(static_cast<std::uint64_t>(n + k));
+      const std::int64_t most = 60;
+      const std::vector<float> x = RandomFloats(random, most * k);
+      const QuantMatrix w(random, format, n, k, 32);
+      Guarded alone(most, n);
+      for (std::int64_t r = 0; r < most; ++r) {
+        MatMul(ctx(), View<const float, 2>(x.data() + r * k, {1, k}), w.matrix(),
+               View<float, 2>(alone.row(r), {1, n}));
+      }
+      for (Context* context : {&ctx(), &two_threads()}) {
+        for (const std::int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 31, 60}) {
+          Guarded together(rows, n);
+          MatMul(*context, View<const float, 2>(x.data(), {rows, k}), w.matrix(), together.view());
+          std::vector<float> expected = alone.Dense();
+          expected.resize(static_cast<std::size_t>(rows * n));
+          ASSERT_TRUE(SameBits(together.Dense(), expected))
+              << WeightFormatName(format) << " " << rows << " rows, n " << n << ", k " << k << ", "
+              << context->pool().threads() << " threads, seed " << TestSeed();
+        }
+      }
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, ManyTargetsOfMixedFormatsEqualOneByOneBitForBit) {
+  Random random(5);
+  for (const auto& [rows, k] : {std::pair<std::int64_t, std::int64_t>{1, 100}, {30, 700}}) {
+    const std::vector<float> x = RandomFloats(random, rows * k);
+    const View<const float, 2> input(x.data(), {rows, k});
+    const QuantMatrix a(random, WeightFormat::kInt8Tiles, 70, k, 64);
+    const QuantMatrix b(random, WeightFormat::kInt4Tiles, 17, k, 32);
+    const TestMatrix c(DType::kBF16, 33, k, RandomFloats(random, 33 * k));
+    Guarded out_a(rows, 70), out_b(rows, 17), out_c(rows, 33);
+    const MatMulTarget targets[] = {
+        {a.matrix(), out_a.view()}, {b.matrix(), out_b.view()}, {c.matrix(), out_c.view()}};
+    MatMulMany(two_threads(), input, targets);
+    for (const MatMulTarget& target : targets) {
+      Guarded single(rows, target.w.rows);
+      MatMul(ctx(), input, target.w, single.view());
+      std::vector<float> many;
+      for (std::int64_t r = 0; r < rows; ++r) {
+        many.insert(many.end(), target.out.row(r), target.out.row(r) + target.w.rows);
+      }
+      EXPECT_TRUE(SameBits(many, single.Dense()));
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, ASliceEqualsThoseRowsOfTheWhole) {
+  Random random(6);
+  for (const WeightFormat format : kTiles) {
+    const QuantMatrix w(random, format, 80, 100, 32);
+    const std::vector<float> x = RandomFloats(random, 3 * 100);
+    const View<const float, 2> input(x.data(), {3, 100});
+    Guarded whole(3, 80), part(3, 37);
+    MatMul(ctx(), input, w.matrix(), whole.view());
+    MatMul(ctx(), input, w.matrix().slice(32, 37), part.view());
+    for (std::int64_t r = 0; r < 3; ++r) {
+      for (std::int64_t n = 0; n < 37; ++n) ASSERT_EQ(part.row(r)[n], whole.row(r)[32 + n]);
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
+  Random random(7);
+  for (const WeightFormat format : kTiles) {
+    for (const float bad :
+         {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+      const QuantMatrix w(random, format, 20, 70, 32);
+      std::vector<float> x = RandomFloats(random, 2 * 70);
+      x[40] = bad;
+      Guarded out(2, 20);
+      MatMul(ctx(), View<const float, 2>(x.data(), {2, 70}), w.matrix(), out.view());
+      for (std::int64_t n = 0; n < 20; ++n) {
+        EXPECT_TRUE(std::isnan(out.row(0)[n]));
+        EXPECT_TRUE(std::isfinite(out.row(1)[n]));
+      }
+    }
+  }
+}
+
+// Rows are quantised to the same bits on every level.
+TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
+  Random random(8);
+  for (const std::int64_t k : {1, 31, 32, 33, 100, 1536}) {
+    for (const Values values :
+         {Values::kOrdinary, Values::kTiny, Values::kHuge, Values::kOutlier}) {
+      std::vector<float> x = RandomFloats(random, 3 * k, values);
+      x[0] = 1e-38f;
+      if (k > 64) std::fill(x.begin() + 32, x.begin() + 64, 1e-36f);  // a group that is zero
+      const auto pack = [&](const CpuKernels& kernels) {
+        std::vector<std::byte> operand(QuantizedRows::Bytes(3, k));
+        kernels.matmul_int8.pack(x.data(), k, 3, k, 0, 3, operand.data());
+        return operand;
+      };
+      EXPECT_EQ(pack(ctx().kernels()), pack(KernelsOf(CpuLevel::kPlain)))
+          << "k " << k << ", seed " << TestSeed();
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, EmbedReadsRowsOfEveryLayout) {
+  Random random(9);
+  for (const WeightFormat format : {WeightFormat::kInt8Tiles, WeightFormat::kInt4Tiles,
+                                    WeightFormat::kInt8Rows, WeightFormat::kInt4Rows}) {
+    const QuantMatrix table(random, format, 50, 160, 64);
+    const std::vector<std::int32_t> ids = {0, 49, 17, 17};
+    for (const std::int64_t first : {0, 64, 37}) {
+      Guarded out(4, 80);
+      Embed(ctx(), table.matrix(), ids, first, 3.0f, out.view());
+      for (std::int64_t r = 0; r < 4; ++r) {
+        const std::int64_t id = ids[static_cast<std::size_t>(r)];
+        for (std::int64_t i = 0; i < 80; ++i) {
+          const float step = static_cast<float>(table.scale(id, first + i)) * 3.0f;
+          ASSERT_EQ(out.row(r)[i], static_cast<float>(table.q(id, first + i)) * step);
+        }
+      }
+    }
+  }
+}
+
+TEST(QuantizedMatMul, ALookupTableIsNoWeightOfProducts) {
+  Random random(10);
+  Context ctx(1);
+  const QuantMatrix table(random, WeightFormat::kInt8Rows, 20, 64, 32);
+  const std::vector<float> x(64);
+  std::vector<float> out(20);
+  try {
+    MatMul(ctx, View<const float, 2>(x.data(), {1, 64}), table.matrix(),
+           View<float, 2>(out.data(), {1, 20}));
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("int8 rows"));
+  }
+}
+
+}  // namespace
+}  // namespace culet
