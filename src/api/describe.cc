@@ -116,7 +116,7 @@ std::uint64_t NotResidentBytes(const Checkpoint& checkpoint) {
   for (const char* name : {"embed_tokens_per_layer.weight", "embed_tokens.weight"}) {
     const bool is_head =
         std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
-    if (checkpoint.has_tensor(name) && !is_head) bytes += checkpoint.tensor(name).bytes.size();
+    if (checkpoint.has_tensor(name) && !is_head) bytes += checkpoint.stored_bytes(name);
   }
   return bytes;
 }

@@ -45,7 +45,10 @@ MachineLimits MeasureMachine(Model& model) try {
     limits.read_gb_s = weights.size() >= kLeastReadBytes
                            ? MeasureReadGbS(context.pool(), weights, kReadSeconds)
                            : MeasureReadGbS(context.pool(), kLeastReadBytes, kReadSeconds);
-    limits.peak_gflops = MeasurePeakGflops(context, impl.checkpoint->main_dtype());
+    const WeightFormat format = impl.checkpoint->main_format();
+    limits.peak_gflops = format == WeightFormat::kDense
+                             ? MeasurePeakGflops(context, impl.checkpoint->main_dtype())
+                             : MeasurePeakGflops(context, format);
     return limits;
   });
 } catch (...) {

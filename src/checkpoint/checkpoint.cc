@@ -143,11 +143,19 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
                                            " is missing; config.json asks " + AskedShape(tensor) +
                                            MissingHint(config_, model, present, tensor));
     }
-    CheckTensor(found->second, tensor);
+    if (config_.quantization && IsQuantized(found->second)) {
+      QuantizedTensor quantized = MatchQuantized(config_, found->second, tensor, present);
+      ExpectedTensor scales = tensor;
+      scales.name += kScaleSuffix;
+      expected.emplace(quantized.scales.name, std::move(scales));
+      quantized_.emplace(tensor.name, std::move(quantized));
+    } else {
+      CheckTensor(found->second, tensor);
+    }
     tensors_.emplace(tensor.name, found->second);
     expected.emplace(name, std::move(tensor));
   }
-  main_dtype_ = MainDType(tensors_);
+  main_dtype_ = config_.quantization ? config_.quantization->source_dtype : MainDType(tensors_);
   std::map<std::string, ExpectedTensor> media;
   MatchMedia(present, model, &media);
   const bool second_head =
@@ -180,6 +188,12 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     const auto encoder = media.find(name);
     if (used != expected.end()) {
       listing.part = used->second.part;
+      if (IsQuantized(tensor)) {
+        const WeightLayout& layout = quantized_.at(used->second.name).layout;
+        listing.parameters = static_cast<std::uint64_t>(layout.n * layout.k);
+      } else if (used->second.name.ends_with(kScaleSuffix) && config_.quantization) {
+        listing.parameters = 0;
+      }
     } else if (encoder != media.end()) {
       listing.use = TensorUse::kMedia;
       listing.part = encoder->second.part;
@@ -269,7 +283,7 @@ std::string Checkpoint::SettleTiedHead(const TensorView& head,
   tensor.symbolic_shape = "[vocab_size, hidden_size]";
   tensor.shape = {config_.vocab, config_.hidden};
   CheckTensor(head, tensor);
-  if (EqualTensors(head, embedding)) {
+  if (quantized(kEmbedding) == nullptr && EqualTensors(head, embedding)) {
     head_is_embedding_ = true;
     return "equal to the embedding table, which serves as head";
   }
@@ -292,5 +306,28 @@ const TensorView& Checkpoint::tensor(const std::string& name) const {
 }
 
 bool Checkpoint::has_tensor(const std::string& name) const { return tensors_.count(name) != 0; }
+
+const QuantizedTensor* Checkpoint::quantized(const std::string& name) const {
+  const auto found = quantized_.find(name);
+  return found == quantized_.end() ? nullptr : &found->second;
+}
+
+WeightFormat Checkpoint::main_format() const {
+  std::map<WeightFormat, std::int64_t> values;
+  for (const auto& [name, integers] : quantized_) {
+    if (!IsLookupTable(name)) {
+      values[integers.layout.format] += integers.layout.n * integers.layout.k;
+    }
+  }
+  const auto most =
+      std::max_element(values.begin(), values.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == values.end() ? WeightFormat::kDense : most->first;
+}
+
+std::uint64_t Checkpoint::stored_bytes(const std::string& name) const {
+  const QuantizedTensor* integers = quantized(name);
+  return integers != nullptr ? integers->bytes() : tensor(name).bytes.size();
+}
 
 }  // namespace culet

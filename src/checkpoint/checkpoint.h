@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/config.h"
+#include "checkpoint/quantized_tensors.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tensor_table.h"
 
@@ -21,10 +22,11 @@ class Checkpoint {
  public:
   // `path`: a folder with config.json and model.safetensors or model.safetensors.index.json, or a
   // .safetensors file beside config.json. Every text tensor that the config asks for is there with
-  // the right shape and a dtype that culet computes with (f32, bf16, f16), and every tensor that is
-  // there has a row in the table, or Error names the one that does not. An encoder of media is
-  // whole in this sense or not used: see vision_error. Reads headers only, and lm_head.weight where
-  // it stands beside tied embeddings (to see whether it differs).
+  // the right shape and a dtype that culet computes with (f32, bf16, f16; integers with scales
+  // where the config says that culet quantised them), and every tensor that is there has a row in
+  // the table, or Error names the one that does not. An encoder of media is whole in this sense or
+  // not used: see vision_error. Reads headers only, and lm_head.weight where it stands beside tied
+  // embeddings (to see whether it differs).
   static Checkpoint Open(FileSystem& files, const std::filesystem::path& path,
                          const std::vector<ConfigOverride>& overrides = {});
 
@@ -36,11 +38,18 @@ class Checkpoint {
   // Error(kInternal) if the table does not ask for it.
   const TensorView& tensor(const std::string& name) const;
   bool has_tensor(const std::string& name) const;
+  // How the integers of that tensor lie, and their scales; null where it is dense.
+  const QuantizedTensor* quantized(const std::string& name) const;
+  // Bytes of a tensor in the files, scales included.
+  std::uint64_t stored_bytes(const std::string& name) const;
 
   // True where the head is the embedding table: tied, or no lm_head.weight that differs.
   bool head_is_embedding() const { return head_is_embedding_; }
-  // The dtype that most bytes of the text weights have: decides KV and operand precision.
+  // The dtype that most bytes of the text weights have, or had before they were quantised: decides
+  // KV and operand precision.
   DType main_dtype() const { return main_dtype_; }
+  // The integer format that most weights of products have; dense where none is quantised.
+  WeightFormat main_format() const;
 
   // Why images and videos (sounds) cannot be computed with; empty where they can: config.vision
   // (config.audio) is there, and so is every tensor of it. Text does not need them.
@@ -76,7 +85,8 @@ class Checkpoint {
   ModelConfig config_;
   std::filesystem::path folder_;
   std::vector<SafetensorsFile> shards_;
-  std::map<std::string, TensorView> tensors_;  // by short name
+  std::map<std::string, TensorView> tensors_;         // by short name
+  std::map<std::string, QuantizedTensor> quantized_;  // likewise
   std::string vision_error_, audio_error_;
   std::vector<Listing> listings_;
   std::vector<std::string> warnings_;

@@ -365,16 +365,44 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
                 ErrorKind::kUnsupported);
 }
 
-void RefuseQuantization(ConfigFields& fields) {
-  const Json* quantization = fields.Find("quantization_config");
-  if (quantization == nullptr) return;
-  std::string method = "no quant_method";
-  if (quantization->is_object() && quantization->contains("quant_method")) {
-    method = "quant_method " + JsonExcerpt((*quantization)["quant_method"]);
+constexpr std::int64_t kQuantizationVersion = 1;  // decision 008
+
+DType SourceDType(const ConfigFields& fields, const std::string& name) {
+  if (name == "float32") return DType::kF32;
+  if (name == "bfloat16") return DType::kBF16;
+  if (name == "float16") return DType::kF16;
+  fields.Refuse("source_dtype", "\"float32\", \"bfloat16\" or \"float16\"");
+}
+
+// Our own integer weights; those of others are refused by name.
+std::optional<QuantizationConfig> ReadQuantization(ConfigFields& outer) {
+  const Json* quantization = outer.Find("quantization_config");
+  if (quantization == nullptr) return std::nullopt;
+  const bool named = quantization->is_object() && quantization->contains("quant_method");
+  if (!named || (*quantization)["quant_method"] != "culet") {
+    throw Error(ErrorKind::kUnsupported,
+                outer.Name("quantization_config") + " has " +
+                    (named ? "quant_method " + JsonExcerpt((*quantization)["quant_method"])
+                           : std::string("no quant_method")) +
+                    "; culet reads f32, bf16 and f16 weights, and integers that `culet quantize` "
+                    "made of them. Use the unquantised checkpoint");
   }
-  throw Error(ErrorKind::kUnsupported,
-              fields.Name("quantization_config") + " has " + method +
-                  "; culet reads f32, bf16 and f16 weights. Use the unquantised checkpoint");
+  ConfigFields fields(*quantization, outer.place(), "quantization_config.");
+  // How the weights were made: for readers, nothing follows from it.
+  static constexpr std::string_view kNotes[] = {"quant_method", "recipe", "note"};
+  fields.Ignore(kNotes);
+  const std::int64_t version = fields.RequiredInt("version", 1, INT32_MAX);
+  if (version != kQuantizationVersion) {
+    fields.Refuse("version",
+                  std::to_string(kQuantizationVersion) +
+                      ": a newer culet made the file; update this one, or quantise again",
+                  ErrorKind::kUnsupported);
+  }
+  QuantizationConfig config;
+  config.source_dtype =
+      SourceDType(fields, fields.OptionalString("source_dtype").value_or("bfloat16"));
+  fields.RefuseUnknown("what culet writes of quantised weights");
+  return config;
 }
 
 }  // namespace
@@ -390,7 +418,7 @@ ModelConfig ParseModelConfig(const Json& json, const std::string& place) {
   if (!type) top.Refuse("model_type", "\"gemma4\" or \"gemma4_unified\" or their text types");
   config.outer_model_type = *type;
   config.tie_word_embeddings = top.Bool("tie_word_embeddings", true);
-  RefuseQuantization(top);
+  config.quantization = ReadQuantization(top);
 
   static const std::map<std::string, std::string> kTextTypes = {
       {"gemma4", "gemma4_text"},
@@ -420,7 +448,11 @@ ModelConfig ParseModelConfig(const Json& json, const std::string& place) {
   }
   // transformers reads it at the top level alone.
   (void)fields.Bool("tie_word_embeddings", true);
-  RefuseQuantization(fields);
+  if (const Json* inner_quantization = fields.Find("quantization_config");
+      inner_quantization != nullptr) {
+    fields.Refuse("quantization_config", "absent: it stands at the top level of the file",
+                  ErrorKind::kUnsupported);
+  }
   ReadTextConfig(fields, "text_config.", &config);
   fields.RefuseUnknown("a Gemma 4 text config");
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/media_config.h"
@@ -38,6 +39,11 @@ struct LayerConfig {
   bool k_eq_v = false;            // v is the raw k projection; there is no v_proj
   bool owns_kv = true;            // false: reads the KV of layer kv_source
   int kv_source = 0;              // the layer itself where owns_kv
+};
+
+// Of weights that `culet quantize` made (quantization_config with quant_method "culet").
+struct QuantizationConfig {
+  DType source_dtype = DType::kBF16;  // of the weights that were quantised
 };
 
 struct ModelConfig {
@@ -68,6 +74,7 @@ struct ModelConfig {
   std::optional<AudioConfig> audio;
   std::string vision_error, audio_error;
   MediaTokens media_tokens;
+  std::optional<QuantizationConfig> quantization;
   bool bidirectional_vision = false;  // use_bidirectional_attention == "vision"
   std::int64_t bos_token = 2, eos_token = 1, pad_token = 0;
   std::vector<std::string> warnings;  // what a user should know: last layer forced full, …

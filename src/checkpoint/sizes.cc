@@ -8,8 +8,8 @@
 namespace culet {
 namespace {
 
-// Bytes of one element of a tensor.
-using ElementBytes = std::function<std::uint64_t(const std::string& name)>;
+// Bytes of a whole tensor.
+using TensorBytes = std::function<std::uint64_t(const ExpectedTensor& tensor)>;
 
 // config.cc caps sizes so that neither this nor the sum over all tensors times 4 overflows.
 std::uint64_t Elements(const ExpectedTensor& tensor) {
@@ -18,35 +18,37 @@ std::uint64_t Elements(const ExpectedTensor& tensor) {
   return count;
 }
 
-std::vector<PartWeight> Sum(const std::vector<ExpectedTensor>& tensors, const ElementBytes& bytes) {
+std::vector<PartWeight> Sum(const std::vector<ExpectedTensor>& tensors, const TensorBytes& bytes) {
   std::vector<PartWeight> parts;
   for (const ExpectedTensor& tensor : tensors) {
     auto part = std::find_if(parts.begin(), parts.end(),
                              [&](const PartWeight& known) { return known.part == tensor.part; });
     if (part == parts.end()) part = parts.insert(parts.end(), PartWeight{tensor.part, 0, 0});
     part->parameters += Elements(tensor);
-    part->bytes += Elements(tensor) * bytes(tensor.name);
+    part->bytes += bytes(tensor);
   }
   return parts;
 }
 
 DecodeReads Reads(const ModelConfig& config, const std::vector<ExpectedTensor>& tensors,
-                  bool head_is_embedding, const ElementBytes& bytes) {
+                  bool head_is_embedding, const TensorBytes& bytes) {
   DecodeReads reads;
   for (const ExpectedTensor& tensor : tensors) {
     std::uint64_t count = Elements(tensor);
+    std::uint64_t stored = bytes(tensor);
     const bool table = tensor.part == "per-layer embedding";
     if (table || tensor.part == "embedding") {
-      const auto row = static_cast<std::uint64_t>(tensor.shape[1]);
-      reads.row_bytes += row * bytes(tensor.name);
+      reads.row_bytes += stored / static_cast<std::uint64_t>(tensor.shape[0]);
       if (table || !head_is_embedding) continue;
     }
     if (tensor.part == "experts") {
-      count = count / static_cast<std::uint64_t>(config.experts) *
-              static_cast<std::uint64_t>(config.experts_per_token);
+      const auto experts = static_cast<std::uint64_t>(config.experts);
+      const auto chosen = static_cast<std::uint64_t>(config.experts_per_token);
+      count = count / experts * chosen;
+      stored = stored / experts * chosen;
     }
     reads.parameters += count;
-    reads.weight_bytes += count * bytes(tensor.name);
+    reads.weight_bytes += stored;
   }
   return reads;
 }
@@ -65,14 +67,15 @@ std::vector<ExpectedTensor> UsedTensors(const Checkpoint& checkpoint) {
   return tensors;
 }
 
-ElementBytes Stored(const Checkpoint& checkpoint) {
-  return [&checkpoint](const std::string& name) {
-    return std::uint64_t{DTypeBytes(checkpoint.tensor(name).dtype)};
-  };
+TensorBytes Stored(const Checkpoint& checkpoint) {
+  return
+      [&checkpoint](const ExpectedTensor& tensor) { return checkpoint.stored_bytes(tensor.name); };
 }
 
-ElementBytes Uniform(DType dtype) {
-  return [bytes = std::uint64_t{DTypeBytes(dtype)}](const std::string&) { return bytes; };
+TensorBytes Uniform(DType dtype) {
+  return [element = std::uint64_t{DTypeBytes(dtype)}](const ExpectedTensor& tensor) {
+    return Elements(tensor) * element;
+  };
 }
 
 }  // namespace

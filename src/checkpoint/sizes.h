@@ -20,7 +20,7 @@ struct PartWeight {
 
 // Text parts in the order of the table (embedding first), empty ones left out.
 std::vector<PartWeight> SizesByPart(const ModelConfig& config, DType dtype);
-// The same with each tensor's own dtype, as it lies in the files.
+// The same with each tensor's own bytes, as it lies in the files.
 std::vector<PartWeight> SizesByPart(const Checkpoint& checkpoint);
 
 // Parts of the media encoders that can be computed with, with each tensor's own dtype.

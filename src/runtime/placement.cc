@@ -43,8 +43,9 @@ MappedWeights::MappedWeights(const Checkpoint& checkpoint) : checkpoint_(checkpo
     global_.ple_projection = AsMatrix("per_layer_model_projection.weight");
     global_.ple_norm = AsVector("per_layer_projection_norm.weight");
     global_.ple_scale = EmbeddingScale(config.ple_width, global_.ple_table.dtype);
-    const TensorView& table = checkpoint.tensor("embed_tokens_per_layer.weight");
-    table.file->RandomAccess(table.file_offset, table.bytes.size());
+    for (const TensorView* table : PleTables()) {
+      table->file->RandomAccess(table->file_offset, table->bytes.size());
+    }
   }
   for (std::size_t index = 0; index < config.layers.size(); ++index) {
     const LayerConfig& layer = config.layers[index];
@@ -90,6 +91,16 @@ MappedWeights::MappedWeights(const Checkpoint& checkpoint) : checkpoint_(checkpo
 // A tensor of three dimensions becomes the matrix of all its rows: [E, 2·M, H] → [E·2·M, H].
 Matrix MappedWeights::AsMatrix(const std::string& name) const {
   const TensorView& tensor = checkpoint_.tensor(name);
+  if (const QuantizedTensor* integers = checkpoint_.quantized(name); integers != nullptr) {
+    const WeightLayout& layout = integers->layout;
+    return {checkpoint_.main_dtype(),
+            tensor.bytes.data(),
+            layout.n,
+            layout.k,
+            layout.format,
+            reinterpret_cast<const std::uint16_t*>(integers->scales.bytes.data()),
+            layout.group};
+  }
   const std::int64_t cols = tensor.shape.back();
   return {tensor.dtype, tensor.bytes.data(), tensor.elements() / cols, cols};
 }
@@ -106,21 +117,32 @@ Vector MappedWeights::AsVector(const std::string& name) {
   return Vector(vectors_.data() + begin, static_cast<std::size_t>(count));
 }
 
+std::vector<const TensorView*> MappedWeights::PleTables() const {
+  const std::string name = "embed_tokens_per_layer.weight";
+  std::vector<const TensorView*> tables = {&checkpoint_.tensor(name)};
+  const QuantizedTensor* integers = checkpoint_.quantized(name);
+  if (integers != nullptr) tables.push_back(&integers->scales);
+  return tables;
+}
+
 void MappedWeights::PrefetchRows(std::span<const std::int32_t> tokens) {
   if (global_.ple_table.data == nullptr) return;
-  const TensorView& table = checkpoint_.tensor("embed_tokens_per_layer.weight");
-  const std::uint64_t row_bytes = table.bytes.size() / static_cast<std::uint64_t>(table.shape[0]);
-  for (const std::int32_t token : tokens) {
-    table.file->WillNeed(table.file_offset + static_cast<std::uint64_t>(token) * row_bytes,
-                         row_bytes);
+  for (const TensorView* table : PleTables()) {
+    const std::uint64_t row_bytes =
+        table->bytes.size() / static_cast<std::uint64_t>(table->shape[0]);
+    for (const std::int32_t token : tokens) {
+      table->file->WillNeed(table->file_offset + static_cast<std::uint64_t>(token) * row_bytes,
+                            row_bytes);
+    }
   }
 }
 
 void MappedWeights::PleRowsWereRead(std::int64_t count) {
   touched_rows_ += count;
   if (touched_rows_ < kTouchedRowsKept) return;
-  const TensorView& table = checkpoint_.tensor("embed_tokens_per_layer.weight");
-  table.file->DontNeed(table.file_offset, table.bytes.size());
+  for (const TensorView* table : PleTables()) {
+    table->file->DontNeed(table->file_offset, table->bytes.size());
+  }
   touched_rows_ = 0;
 }
 

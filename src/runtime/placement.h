@@ -31,6 +31,8 @@ class MappedWeights : public WeightSource {
  private:
   Matrix AsMatrix(const std::string& name) const;
   Vector AsVector(const std::string& name);
+  // The per-layer table, and its scales where it is quantised; rows are the first dimension.
+  std::vector<const TensorView*> PleTables() const;
 
   const Checkpoint& checkpoint_;
   std::vector<float> vectors_;  // storage of every Vector; reserved once, never moved
