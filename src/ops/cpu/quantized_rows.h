@@ -30,36 +30,42 @@ struct QuantGroup {
   std::int16_t start[2] = {0, 0};
 };
 
-// The operand of `rows` rows: values [rows, padded k] int8, then groups [rows, padded k / 32].
-class QuantizedRows {
+// The operand of `rows` rows: values [rows, padded k], then groups [rows, padded k / 32]. Values
+// are int8, or int16 in a kernel's own order.
+template <typename Value>
+class QuantizedRowsOf {
  public:
-  QuantizedRows(std::byte* operand, std::int64_t rows, std::int64_t k)
-      : width_(WeightLayout{WeightFormat::kInt8Rows, 1, k, kQuantBlock}.padded_k()),
-        values_(reinterpret_cast<std::int8_t*>(operand)),
+  QuantizedRowsOf(std::byte* operand, std::int64_t rows, std::int64_t k)
+      : width_(PaddedCols(k)),
+        values_(reinterpret_cast<Value*>(operand)),
         groups_(reinterpret_cast<QuantGroup*>(operand + ValueBytes(rows, width_))) {}
-  QuantizedRows(const std::byte* operand, std::int64_t rows, std::int64_t k)
-      : QuantizedRows(const_cast<std::byte*>(operand), rows, k) {}
+  QuantizedRowsOf(const std::byte* operand, std::int64_t rows, std::int64_t k)
+      : QuantizedRowsOf(const_cast<std::byte*>(operand), rows, k) {}
 
   static std::size_t Bytes(std::int64_t rows, std::int64_t k) {
-    const std::int64_t width = WeightLayout{WeightFormat::kInt8Rows, 1, k, kQuantBlock}.padded_k();
+    const std::int64_t width = PaddedCols(k);
     return ValueBytes(rows, width) +
            static_cast<std::size_t>(rows * (width / kQuantBlock)) * sizeof(QuantGroup);
   }
 
   std::int64_t width() const { return width_; }                 // padded k
   std::int64_t blocks() const { return width_ / kQuantBlock; }  // groups of a row
-  std::int8_t* row(std::int64_t index) const { return values_ + index * width_; }
+  Value* row(std::int64_t index) const { return values_ + index * width_; }
   QuantGroup* groups(std::int64_t index) const { return groups_ + index * blocks(); }
 
  private:
+  static std::int64_t PaddedCols(std::int64_t k) {
+    return (k + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
+  }
   static std::size_t ValueBytes(std::int64_t rows, std::int64_t width) {
-    return (static_cast<std::size_t>(rows * width) + 63) / 64 * 64;
+    return (static_cast<std::size_t>(rows * width) * sizeof(Value) + 63) / 64 * 64;
   }
 
   std::int64_t width_;
-  std::int8_t* values_;
+  Value* values_;
   QuantGroup* groups_;
 };
+using QuantizedRows = QuantizedRowsOf<std::int8_t>;
 
 // One group of `count` ≤ 32 values into 32; what is beyond is zero.
 inline void QuantizeGroup(const float* x, std::int64_t count, std::int8_t* q, QuantGroup* group) {
