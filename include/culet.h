@@ -112,7 +112,7 @@ typedef struct culet_model culet_model;
 //   "prefix_tokens"         positions kept of beginnings that later prompts may share
 //   "prompt_rows_beside_decoding": 64
 //   "queue": 1024           answers that may wait; one more is refused
-//   "kv": "auto"            or "f32", "bf16"
+//   "kv": "auto"            or "f32", "bf16", "int8"
 //   "rewind_tokens": 0      rows kept behind the window for culet_session_rewind
 //   "tokenizer": ""         a tokenizer.json elsewhere
 //   "allow_control_tokens": false

@@ -40,7 +40,8 @@ CULET_EXPORT std::string ToJson(
 // called by is refused. `place` names the text in messages ("the options"). Empty text: defaults.
 // Throws Error(kInvalidArgument); whether the values can be is seen where they are used.
 //
-// `kv` is "auto", "f32" or "bf16"; `overrides` an object of dotted keys of config.json and values.
+// `kv` is "auto", "f32", "bf16" or "int8"; `overrides` an object of dotted keys of config.json and
+// values.
 CULET_EXPORT LoadOptions ParseLoadOptions(std::string_view json, const std::string& place);
 // `stop` is a text or a list of texts. on_prefill has no place in JSON.
 CULET_EXPORT GenerateOptions ParseGenerateOptions(std::string_view json, const std::string& place);

@@ -36,7 +36,7 @@ __all__ = [
 
 _UINT64 = 2**64 - 1
 _INT32 = 2**31 - 1
-_KV = ("auto", "f32", "bf16")
+_KV = ("auto", "f32", "bf16", "int8")
 
 
 # ---- Checks. Each gives the value in its one type, or raises naming the field. ----
@@ -386,7 +386,7 @@ class ModelConfig(_Checked):
     """Rows of a new prompt in a step that makes others' tokens."""
     queue: int = 1024
     """Answers that may wait; one more is refused."""
-    kv: Literal["auto", "f32", "bf16"] = "auto"
+    kv: Literal["auto", "f32", "bf16", "int8"] = "auto"
     """Type of the KV cache."""
     tokenizer: str | os.PathLike[str] = ""
     """A tokenizer.json that lies elsewhere; empty: the model's own."""
@@ -466,7 +466,7 @@ class ModelOptions(TypedDict, total=False):
     prefix_tokens: int | None
     prompt_rows_beside_decoding: int
     queue: int
-    kv: Literal["auto", "f32", "bf16"]
+    kv: Literal["auto", "f32", "bf16", "int8"]
     tokenizer: str | os.PathLike[str]
     allow_control_tokens: bool
     overrides: Overrides

@@ -17,6 +17,7 @@ namespace {
 KvType KvTypeOf(const std::string& name) {
   if (name == "f32") return KvType::kF32;
   if (name == "bf16") return KvType::kBf16;
+  if (name == "int8") return KvType::kInt8;
   return KvType::kAuto;
 }
 

@@ -145,7 +145,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.sequences = plan.sequences;
   info.pool_tokens = plan.pool_tokens;
   info.kv_dtype = DTypeName(plan.dtype);
-  const KvSize kv = KvSizeAt(checkpoint.config(), plan.context, DTypeBytes(plan.dtype));
+  const KvSize kv = KvSizeAt(checkpoint.config(), plan.context, plan.dtype);
   info.sliding_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kSliding)];
   info.full_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kFull)];
   info.kv_bytes = memory.kv_bytes;

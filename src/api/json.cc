@@ -164,7 +164,8 @@ KvType ReadKv(ConfigFields& fields) {
   if (name == "auto") return KvType::kAuto;
   if (name == "f32") return KvType::kF32;
   if (name == "bf16") return KvType::kBf16;
-  fields.Refuse("kv", "\"auto\", \"f32\" or \"bf16\"");
+  if (name == "int8") return KvType::kInt8;
+  fields.Refuse("kv", "\"auto\", \"f32\", \"bf16\" or \"int8\"");
 }
 
 std::vector<std::pair<std::string, std::string>> ReadOverrides(ConfigFields& fields) {

@@ -185,6 +185,7 @@ KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions
     case KvType::kAuto: plan.dtype = DefaultKvDType(config, weights); break;
     case KvType::kF32: plan.dtype = DType::kF32; break;
     case KvType::kBf16: plan.dtype = DType::kBF16; break;
+    case KvType::kInt8: plan.dtype = DType::kI8; break;
   }
   plan.sequences = options.sequences > 0 ? options.sequences : CheapSequences(config, plan);
   return plan;

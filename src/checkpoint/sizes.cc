@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "base/kv_format.h"
 #include "checkpoint/media_tensors.h"
 
 namespace culet {
@@ -108,7 +109,7 @@ DecodeReads ReadsPerToken(const Checkpoint& checkpoint) {
                Stored(checkpoint));
 }
 
-KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, std::size_t element_bytes) {
+KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, DType dtype) {
   KvSize size;
   for (const LayerConfig& layer : config.layers) {
     const int kind = static_cast<int>(layer.kind);
@@ -116,7 +117,7 @@ KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, std::size_t ele
         layer.kind == LayerKind::kSliding ? std::min(context, config.window) : context;
     // K and V: a K=V layer holds both too, since K is normed and turned and V is not.
     const std::uint64_t per_token =
-        static_cast<std::uint64_t>(2 * layer.kv_heads * layer.head_dim) * element_bytes;
+        static_cast<std::uint64_t>(2 * layer.kv_heads * KvRowBytes(dtype, layer.head_dim));
     size.read_bytes += per_token * static_cast<std::uint64_t>(held);
     if (!layer.owns_kv) continue;
     ++size.layers[kind];

@@ -36,7 +36,7 @@ struct DecodeReads {
 DecodeReads ReadsPerToken(const ModelConfig& config, DType dtype);
 DecodeReads ReadsPerToken(const Checkpoint& checkpoint);
 
-// The KV of one sequence at `context` tokens, in elements of `element_bytes`.
+// The KV of one sequence at `context` tokens, kept as `dtype` (base/kv_format.h).
 struct KvSize {
   int layers[kLayerKinds] = {};                     // that own KV, by LayerKind
   std::uint64_t bytes_per_token[kLayerKinds] = {};  // of all those layers
@@ -44,6 +44,6 @@ struct KvSize {
   std::uint64_t read_bytes = 0;  // read by one decoded token: a cache counts once for each reader
   std::uint64_t total() const { return bytes[0] + bytes[1]; }
 };
-KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, std::size_t element_bytes);
+KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, DType dtype);
 
 }  // namespace culet

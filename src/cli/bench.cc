@@ -278,6 +278,7 @@ Command AddBench(CLI::App& app) {
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   AddFlag(*command, "--csv", &options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);
+  options->model.AddKv(*command);
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

@@ -115,6 +115,7 @@ Command AddInfo(CLI::App& app) {
   options->model.AddModel(*command);
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   options->model.AddThreads(*command);
+  options->model.AddKv(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

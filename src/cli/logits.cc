@@ -93,6 +93,7 @@ Command AddLogits(CLI::App& app) {
   options->media.AddPreparation(*command);
   AddNumber(*command, "--chunk", &options->chunk, "Most rows of one step; 0: 512", "N");
   options->model.AddThreads(*command);
+  options->model.AddKv(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

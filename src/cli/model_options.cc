@@ -1,6 +1,8 @@
 #include "cli/model_options.h"
 
 #include <sstream>
+#include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -23,6 +25,18 @@ void CheckRange(const char* option, const std::optional<double>& value, double l
   throw Error(ErrorKind::kInvalidArgument, text.str());
 }
 
+KvType ReadKv(const std::string& name) {
+  static constexpr std::pair<std::string_view, KvType> kTypes[] = {{"auto", KvType::kAuto},
+                                                                   {"f32", KvType::kF32},
+                                                                   {"bf16", KvType::kBf16},
+                                                                   {"int8", KvType::kInt8}};
+  for (const auto& [known, type] : kTypes) {
+    if (name == known) return type;
+  }
+  throw Error(ErrorKind::kInvalidArgument,
+              "--kv is \"" + name + "\"; it must be auto, f32, bf16 or int8");
+}
+
 }  // namespace
 
 void ModelOptions::AddModel(CLI::App& app) {
@@ -42,6 +56,11 @@ void ModelOptions::AddContext(CLI::App& app) {
             "Tokens that prompt and answer may have together;\n"
             "0: 8192, or less where the model was made for less",
             "N");
+}
+
+void ModelOptions::AddKv(CLI::App& app) {
+  AddText(app, "--kv", &kv, "TYPE",
+          "What keys and values are kept as: auto, f32, bf16 or\nint8 (half the memory of bf16)");
 }
 
 void ModelOptions::AddTokenizer(CLI::App& app) {
@@ -71,6 +90,7 @@ void ModelOptions::AddFetch(CLI::App& app) {
 void ModelOptions::AddAll(CLI::App& app) {
   AddThreads(app);
   AddContext(app);
+  AddKv(app);
   AddTokenizer(app);
   AddOverride(app);
   AddAllowControlTokens(app);
@@ -88,6 +108,7 @@ LoadOptions ModelOptions::ToLoadOptions() const {
   }
   options.threads = static_cast<int>(threads);
   options.context = context;
+  options.kv = ReadKv(kv);
   // The command answers one after the other.
   options.sequences = 1;
   options.prefix_tokens = 0;

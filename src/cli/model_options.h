@@ -20,6 +20,7 @@ struct ModelOptions {
   std::string model;
   std::int64_t threads = 0;
   std::int64_t context = 0;
+  std::string kv = "auto";
   std::string tokenizer;
   std::vector<std::string> overrides;
   bool allow_control_tokens = false;
@@ -29,6 +30,7 @@ struct ModelOptions {
   void AddModel(CLI::App& app);
   void AddThreads(CLI::App& app);
   void AddContext(CLI::App& app);
+  void AddKv(CLI::App& app);
   void AddTokenizer(CLI::App& app);
   void AddOverride(CLI::App& app);
   void AddAllowControlTokens(CLI::App& app);

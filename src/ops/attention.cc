@@ -185,9 +185,7 @@ void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& 
     if (!seen[page]) continue;
     const std::int64_t id = table[block_begin / kPageTokens + page];
     CULET_DCHECK(id >= 0);
-    const std::size_t offset =
-        static_cast<std::size_t>((id * job.cache.kv_heads + tile.kv_head) * kPageTokens) *
-        static_cast<std::size_t>(head_dim) * DTypeBytes(job.cache.dtype);
+    const std::size_t offset = job.cache.offset(id, tile.kv_head, 0);
     args.k_page[page] = static_cast<const std::byte*>(job.cache.k) + offset;
     args.v_page[page] = static_cast<const std::byte*>(job.cache.v) + offset;
   }
@@ -293,9 +291,9 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
 }
 
 void CheckCache(const char* op, const KvLayer& cache) {
-  if (cache.dtype != DType::kF32 && cache.dtype != DType::kBF16) {
+  if (cache.dtype != DType::kF32 && cache.dtype != DType::kBF16 && cache.dtype != DType::kI8) {
     ThrowShape(std::string(op) + ": a cache of " + std::string(DTypeName(cache.dtype)) +
-               "; culet keeps F32 and BF16");
+               "; culet keeps F32, BF16 and I8");
   }
 }
 
@@ -401,19 +399,22 @@ void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, cons
   CheckContiguous("AppendKv", "k", k);
   CheckContiguous("AppendKv", "v", v);
   const KindPlan& kind = plan.kind(kind_index);
-  const std::size_t element = DTypeBytes(cache.dtype);
+  const auto store = [&](const float* x, void* pages, std::size_t offset) {
+    std::byte* row = static_cast<std::byte*>(pages) + offset;
+    if (cache.dtype == DType::kI8) {
+      QuantizeKvRow(x, cache.head_dim, row);
+    } else {
+      ctx.kernels().narrow(x, cache.dtype, row, cache.head_dim);
+    }
+  };
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int64_t position = plan.positions[static_cast<std::size_t>(row)];
     const std::int64_t page =
         PageOf("AppendKv", kind, plan.sequences[static_cast<std::size_t>(row)], position);
     for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
-      const std::size_t slot = static_cast<std::size_t>(
-          (page * cache.kv_heads + head) * kPageTokens + position % kPageTokens);
-      const std::size_t offset = slot * static_cast<std::size_t>(cache.head_dim) * element;
-      ctx.kernels().narrow(k.row(row) + head * k.stride(1), cache.dtype,
-                           static_cast<std::byte*>(cache.k) + offset, cache.head_dim);
-      ctx.kernels().narrow(v.row(row) + head * v.stride(1), cache.dtype,
-                           static_cast<std::byte*>(cache.v) + offset, cache.head_dim);
+      const std::size_t offset = cache.offset(page, head, position % kPageTokens);
+      store(k.row(row) + head * k.stride(1), cache.k, offset);
+      store(v.row(row) + head * v.stride(1), cache.v, offset);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/dtype.h"
+#include "base/kv_format.h"
 #include "base/view.h"
 #include "base/weight_format.h"
 
@@ -54,14 +55,23 @@ struct Matrix {
 // Tokens a KV page holds, for both kinds of layer. A power of two.
 inline constexpr std::int64_t kPageTokens = 64;
 
-// The pages of one layer that owns KV. Page p starts at element p·kv_heads·kPageTokens·head_dim and
-// is [kv_heads, kPageTokens, head_dim], in f32 or bf16; K and V have equal shapes.
+// The pages of one layer that owns KV, each [kv_heads, kPageTokens] rows of head_dim values in f32,
+// bf16 or int8 (base/kv_format.h); K and V have equal shapes.
 struct KvLayer {
   DType dtype = DType::kF32;
   void* k = nullptr;
   void* v = nullptr;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+
+  std::int64_t row_bytes() const { return KvRowBytes(dtype, head_dim); }
+  std::size_t page_bytes() const {
+    return static_cast<std::size_t>(kv_heads * kPageTokens * row_bytes());
+  }
+  // Of a position's row in K and in V, from where they begin.
+  std::size_t offset(std::int64_t page, std::int64_t head, std::int64_t slot) const {
+    return static_cast<std::size_t>(((page * kv_heads + head) * kPageTokens + slot) * row_bytes());
+  }
 };
 
 // Half-open range of positions that a row may look at.

@@ -15,8 +15,7 @@ std::int64_t PagesFor(std::int64_t positions) {
 }
 
 std::uint64_t PageBytes(const LayerConfig& layer, DType dtype) {
-  return static_cast<std::uint64_t>(layer.kv_heads * layer.head_dim * kPageTokens) *
-         DTypeBytes(dtype);
+  return KvLayer{dtype, nullptr, nullptr, layer.kv_heads, layer.head_dim}.page_bytes();
 }
 
 // Twice this, and a sum of two such sizes, still fit into 63 bits.
@@ -194,9 +193,7 @@ void KvCache::ReplaceByCopy(LayerKind kind, int sequence) {
   std::int32_t& entry = Table(kind, sequence)[sequences_[sequence].length / kPageTokens];
   const std::int32_t copy = TakePage(kind);
   for (const KvLayer& layer : own_layers_[static_cast<int>(kind)]) {
-    const std::size_t bytes =
-        static_cast<std::size_t>(layer.kv_heads * layer.head_dim * kPageTokens) *
-        DTypeBytes(layer.dtype);
+    const std::size_t bytes = layer.page_bytes();
     for (void* values : {layer.k, layer.v}) {
       auto* pages = static_cast<std::byte*>(values);
       std::memcpy(pages + static_cast<std::size_t>(copy) * bytes,

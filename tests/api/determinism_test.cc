@@ -98,12 +98,12 @@ TEST(Determinism, AnAnswerIsTheSameBitForBitInEveryArrangement) {
       {"no room for prefixes", [](LoadOptions* load) { load->prefix_tokens = 0; }},
       {"a long context", [](LoadOptions* load) { load->context = 2048; }},
   };
-  for (const KvType kv : {KvType::kF32, KvType::kBf16}) {
+  for (const KvType kv : {KvType::kF32, KvType::kBf16, KvType::kInt8}) {
     const std::vector<GenerateResult> want =
         OneByOne(Load(kv, [](LoadOptions* load) { load->sequences = 1; }));
     for (const auto& [name, change] : arrangements) {
       const std::shared_ptr<Model> model = Load(kv, change);
-      const std::string where = name + (kv == KvType::kF32 ? ", f32 KV" : ", bf16 KV");
+      const std::string where = name + ", KV type " + std::to_string(static_cast<int>(kv));
       ExpectSame(InCompany(model), want, where);
       // Again: now beginnings are there that somebody computed.
       ExpectSame(OneByOne(model), want, where + ", the second time");

@@ -122,7 +122,7 @@ TEST(Sizes, KvBytesAreThoseOfTheTable) {
   for (const KvRow& row : kKvRows) {
     SCOPED_TRACE(row.size);
     const ModelConfig config = Published(row.size);
-    const KvSize size = KvSizeAt(config, 4096, 2);
+    const KvSize size = KvSizeAt(config, 4096, DType::kBF16);
     const int sliding = static_cast<int>(LayerKind::kSliding);
     const int full = static_cast<int>(LayerKind::kFull);
     EXPECT_EQ(size.layers[sliding], row.sliding_layers);
@@ -132,7 +132,7 @@ TEST(Sizes, KvBytesAreThoseOfTheTable) {
     EXPECT_EQ(size.bytes_per_token[full], layers(row.full_layers) * row.full_bytes);
     EXPECT_EQ(static_cast<double>(size.bytes[sliding]) / kMib, row.sliding_mib);
     const auto total = [&](std::int64_t context) {
-      return static_cast<double>(KvSizeAt(config, context, 2).total()) / kMib;
+      return static_cast<double>(KvSizeAt(config, context, DType::kBF16).total()) / kMib;
     };
     EXPECT_EQ(total(4096), row.at_4096);
     EXPECT_EQ(total(32768), row.at_32768);
@@ -144,13 +144,13 @@ TEST(Sizes, KvBytesAreThoseOfTheTable) {
 }
 
 TEST(Sizes, ShortContextsHoldOnlyTheirTokens) {
-  const KvSize size = KvSizeAt(Published("e2b"), 100, 2);
+  const KvSize size = KvSizeAt(Published("e2b"), 100, DType::kBF16);
   EXPECT_EQ(size.total(), 100u * (12 * 1024 + 3 * 2048));
 }
 
 // 28 sliding and 7 full layers read, 12 and 3 hold.
 TEST(Sizes, EveryReaderOfASharedCacheCounts) {
-  const KvSize size = KvSizeAt(Published("e2b"), 4096, 2);
+  const KvSize size = KvSizeAt(Published("e2b"), 4096, DType::kBF16);
   EXPECT_EQ(size.read_bytes, 28u * 1024 * 512 + 7u * 2048 * 4096);
 }
 

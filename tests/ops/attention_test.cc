@@ -44,15 +44,19 @@ struct Scene {
            std::int64_t head, std::int64_t i) const {
     const std::int64_t page =
         tables[static_cast<std::size_t>(sequence * table_stride + position / kPageTokens)];
-    const auto index = static_cast<std::size_t>(
-        ((page * kv_heads + head) * kPageTokens + position % kPageTokens) * head_dim + i);
+    const std::byte* row =
+        bytes.data() + ((page * kv_heads + head) * kPageTokens + position % kPageTokens) *
+                           KvRowBytes(dtype, head_dim);
+    if (dtype == DType::kI8) {
+      return static_cast<float>(static_cast<std::int8_t>(row[i])) * KvScale(row, head_dim, i);
+    }
     if (dtype == DType::kF32) {
       float value = 0;
-      std::memcpy(&value, bytes.data() + 4 * index, 4);
+      std::memcpy(&value, row + 4 * i, 4);
       return value;
     }
     std::uint16_t bits = 0;
-    std::memcpy(&bits, bytes.data() + 2 * index, 2);
+    std::memcpy(&bits, row + 2 * i, 2);
     return Bf16ToF32(bits);
   }
 };
@@ -69,9 +73,8 @@ void MakeCache(Scene& scene, Random& random, std::int64_t length, std::int64_t k
     std::swap(free[i - 1],
               free[static_cast<std::size_t>(random.Below(static_cast<std::int64_t>(i)))]);
   }
-  const std::size_t elements =
-      free.size() * static_cast<std::size_t>(scene.kv_heads * kPageTokens * scene.head_dim);
-  scene.k_bytes.assign(elements * DTypeBytes(scene.dtype), std::byte{0xff});  // NaN in both formats
+  // NaN in every format: of int8 rows, the scales are.
+  scene.k_bytes.assign(free.size() * scene.layer().page_bytes(), std::byte{0xff});
   scene.v_bytes = scene.k_bytes;
   scene.tables.assign(static_cast<std::size_t>(scene.sequences * scene.table_stride), kNoPage);
   std::size_t next = 0;
@@ -164,7 +167,8 @@ Scene RandomScene(Context& ctx, Random& random) {
   scene.heads = heads[0];
   scene.kv_heads = heads[1];
   scene.head_dim = kDims[random.Below(14)];
-  scene.dtype = random.Below(2) == 0 ? DType::kF32 : DType::kBF16;
+  static constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+  scene.dtype = kTypes[random.Below(3)];
   scene.sequences = 1 + random.Below(3);
   static constexpr std::int64_t kLengths[] = {1, 5, 63, 64, 65, 200, 255, 256, 257, 300, 513, 700};
   const std::int64_t length = kLengths[random.Below(12)];
@@ -237,12 +241,13 @@ TEST_P(AttentionTest, ARowAloneEqualsItselfInAnyBatchBitForBitOnOneAndTwoThreads
 
 TEST_P(AttentionTest, LongContextSplitOverThreadsEqualsOneThreadBitForBit) {
   Random random(13);
-  for (const std::int64_t head_dim : {64, 512}) {
+  for (const auto& [head_dim, dtype] :
+       {std::pair<std::int64_t, DType>{64, DType::kBF16}, {512, DType::kBF16}, {512, DType::kI8}}) {
     Scene scene;
     scene.heads = 8;
     scene.kv_heads = 1;
     scene.head_dim = head_dim;
-    scene.dtype = DType::kBF16;
+    scene.dtype = dtype;
     const std::int64_t length = 6000;  // 24 blocks: more than one wave
     MakeCache(scene, random, length, 0);
     FillCache(ctx(), scene, random, 0, length);

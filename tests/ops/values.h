@@ -104,6 +104,31 @@ class TestMatrix {
   Matrix matrix_;
 };
 
+// Rows of [head_dim] values, one after the other, as the KV cache keeps them.
+inline std::vector<std::byte> KvRows(DType dtype, std::int64_t head_dim,
+                                     const std::vector<float>& values) {
+  const auto count = static_cast<std::int64_t>(values.size()) / head_dim;
+  const std::int64_t row_bytes = KvRowBytes(dtype, head_dim);
+  std::vector<std::byte> rows(static_cast<std::size_t>(count * row_bytes));
+  for (std::int64_t index = 0; index < count; ++index) {
+    const float* x = values.data() + index * head_dim;
+    std::byte* row = rows.data() + index * row_bytes;
+    if (dtype == DType::kI8) {
+      QuantizeKvRow(x, head_dim, row);
+      continue;
+    }
+    for (std::int64_t i = 0; i < head_dim; ++i) {
+      const std::uint16_t bits = F32ToBf16(x[i]);
+      if (dtype == DType::kF32) {
+        std::memcpy(row + 4 * i, x + i, 4);
+      } else {
+        std::memcpy(row + 2 * i, &bits, 2);
+      }
+    }
+  }
+  return rows;
+}
+
 // An integer weight of any layout that owns its bytes: random values of the whole range, with both
 // ends, and scales of either sign.
 class QuantMatrix {

@@ -52,7 +52,8 @@ struct AttentionBlockArgs {
   const float* q = nullptr;         // [queries, stride], zero beyond head_dim
   const KeyRange* range = nullptr;  // [queries], within the block: 0 … kBlockKeys; may be empty
   DType dtype = DType::kF32;        // of the pages
-  const void* k_page[kBlockPages] = {};  // [kPageTokens, head_dim] each; null where no query looks
+  // [kPageTokens] rows of KvRowBytes(dtype, head_dim) each; null where no query looks.
+  const void* k_page[kBlockPages] = {};
   const void* v_page[kBlockPages] = {};
   float* scores = nullptr;  // scratch [queries, kBlockKeys]
   // The partial state: largest score (−∞ where the range is empty), Σ e^(s − max), Σ e^(s − max)·V.

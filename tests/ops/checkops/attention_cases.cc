@@ -24,8 +24,8 @@ class AttentionCase : public Case {
       table_.push_back(static_cast<std::int32_t>(pages - 1 - page));
     }
     const std::int64_t elements = pages * kv_heads * kPageTokens * head_dim;
-    k_ = std::make_unique<TestMatrix>(dtype, elements, 1, RandomFloats(random_, elements));
-    v_ = std::make_unique<TestMatrix>(dtype, elements, 1, RandomFloats(random_, elements));
+    k_ = KvRows(dtype, head_dim, RandomFloats(random_, elements));
+    v_ = KvRows(dtype, head_dim, RandomFloats(random_, elements));
     for (std::int64_t row = 0; row < rows; ++row) {
       const std::int64_t position = context - rows + row;
       positions_.push_back(static_cast<std::int32_t>(position));
@@ -51,8 +51,8 @@ class AttentionCase : public Case {
     plan.positions = positions_;
     plan.sequences = sequences_;
     plan.kinds[0] = {visible_, table_, static_cast<std::int64_t>(table_.size()), {}, {}};
-    const KvLayer cache{dtype_, const_cast<void*>(k_->matrix().data),
-                        const_cast<void*>(v_->matrix().data), kv_heads_, head_dim_};
+    const KvLayer cache{dtype_, const_cast<std::byte*>(k_.data()),
+                        const_cast<std::byte*>(v_.data()), kv_heads_, head_dim_};
     const View<const float, 3>::Extents extents = {rows_, heads_, head_dim_};
     Attention(ctx, {q_.data(), extents}, cache, plan, 0, {out.data(), extents});
   }
@@ -62,7 +62,7 @@ class AttentionCase : public Case {
   std::int64_t rows_, heads_, kv_heads_, head_dim_;
   Random random_;
   std::vector<float> q_;
-  std::unique_ptr<TestMatrix> k_, v_;
+  std::vector<std::byte> k_, v_;
   std::vector<std::int32_t> table_, positions_, sequences_;
   std::vector<KeyRange> visible_;
 };
@@ -77,7 +77,7 @@ std::vector<Check> AttentionChecks() {
     std::vector<std::unique_ptr<Case>> cases;
     Random random(seed);
     for (const std::int64_t head_dim : {2, 8, 12, 16, 20, 34, 64, 256, 512}) {
-      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
         for (const std::int64_t context : {1, 65, 300, 700}) {
           cases.push_back(std::make_unique<AttentionCase>(
               dtype, 1 + random.Below(std::min<std::int64_t>(context, 9)), context,

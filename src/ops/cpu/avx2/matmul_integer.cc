@@ -1,14 +1,14 @@
 // Products of integer weights for AVX2, on rows quantised to int8.
 //
-// int4: vpmaddubsw multiplies unsigned by signed bytes and adds two neighbours into 16 bits. Weights
-// stored + 8 are 0 … 15: pairs are within ± 3,810, and the 16 pairs of a block of 32 columns (8 for
-// each of the two halves of a lane) fit 16 bits together, so that they are added there and widened
-// once a block. The sums begin at −8·Σx.
+// int4: vpmaddubsw multiplies unsigned by signed bytes and adds two neighbours into 16 bits.
+// Weights stored + 8 are 0 … 15: pairs are within ± 3,810, and the 16 pairs of a block of 32
+// columns (8 for each of the two halves of a lane) fit 16 bits together, so that they are added
+// there and widened once a block. The sums begin at −8·Σx.
 //
-// int8: pairs of bytes would not fit 16 bits, and the way around it (the sign moved to x) costs more
-// than it saves: vpsignb shares the two pipes of the products (Zen 3, shared: 54 in place of 62 G
-// multiply-adds/s). So both are widened to 16 bits for vpmaddwd, even columns and odd ones apart,
-// which a shift does; x is packed that way.
+// int8: pairs of bytes would not fit 16 bits, and the way around it (the sign moved to x) costs
+// more than it saves: vpsignb shares the two pipes of the products (Zen 3, shared: 54 in place of
+// 62 G multiply-adds/s). So both are widened to 16 bits for vpmaddwd, even columns and odd ones
+// apart, which a shift does; x is packed that way.
 //
 // A tile is 16 outputs (two vectors of 8) times up to 4 rows: 8 sums, 4 weights, 1 row and a
 // product are 14 of 16 registers; the f32 sums of a tile live in the first-level cache. Each block

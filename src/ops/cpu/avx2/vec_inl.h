@@ -48,6 +48,16 @@ CULET_INLINE F32 LoadF16N(const std::uint16_t* p, std::int64_t n) {
   return {_mm256_cvtph_ps(Load16N(p, n))};
 }
 
+CULET_INLINE F32 LoadI8(const std::byte* p) {
+  return {_mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+CULET_INLINE F32 LoadI8N(const std::byte* p, std::int64_t n) {
+  alignas(16) std::byte values[16] = {};
+  std::memcpy(values, p, static_cast<std::size_t>(n));
+  return LoadI8(values);
+}
+
 CULET_INLINE __m256i RoundedBf16Bits(F32 a) {
   const __m256i bits = _mm256_castps_si256(a.v);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));

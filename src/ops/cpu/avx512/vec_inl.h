@@ -40,6 +40,15 @@ CULET_INLINE F32 LoadF16(const std::uint16_t* p) {
 CULET_INLINE F32 LoadF16N(const std::uint16_t* p, std::int64_t n) {
   return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(FirstLanes(n), p))};
 }
+CULET_INLINE F32 LoadI8(const std::byte* p) {
+  return {_mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+CULET_INLINE F32 LoadI8N(const std::byte* p, std::int64_t n) {
+  alignas(16) std::byte values[16] = {};
+  std::memcpy(values, p, static_cast<std::size_t>(n));
+  return LoadI8(values);
+}
 
 // Nearest, ties to even; NaN stays NaN.
 CULET_INLINE __m256i NarrowBf16(F32 a) {

@@ -6,42 +6,60 @@
 // one, in rising order. Keys that a query does not see get weight 0 exactly, which leaves sums as
 // they are.
 
-template <bool kBf16>
+// Rows of keys or values in one format: kLanes values from column i of a row on, or the last n.
+template <DType kType>
 struct Keys {
-  using Element = std::conditional_t<kBf16, std::uint16_t, float>;
-  static CULET_INLINE F32 Read(const Element* p) {
-    if constexpr (kBf16) {
-      return LoadBf16(p);
+  static constexpr std::int64_t kElementBytes = kType == DType::kF32    ? 4
+                                                : kType == DType::kBF16 ? 2
+                                                                        : 1;
+
+  static CULET_INLINE F32 Read(const std::byte* row, std::int64_t i, std::int64_t head_dim) {
+    const std::byte* p = row + i * kElementBytes;
+    if constexpr (kType == DType::kBF16) {
+      return LoadBf16(reinterpret_cast<const std::uint16_t*>(p));
+    } else if constexpr (kType == DType::kF32) {
+      return Load(reinterpret_cast<const float*>(p));
     } else {
-      return Load(p);
+      return Mul(LoadI8(p), Set(Scale(row, i, head_dim)));
     }
   }
-  static CULET_INLINE F32 ReadN(const Element* p, std::int64_t n) {
-    if constexpr (kBf16) {
-      return LoadBf16N(p, n);
+  static CULET_INLINE F32 ReadN(const std::byte* row, std::int64_t i, std::int64_t head_dim,
+                                std::int64_t n) {
+    const std::byte* p = row + i * kElementBytes;
+    if constexpr (kType == DType::kBF16) {
+      return LoadBf16N(reinterpret_cast<const std::uint16_t*>(p), n);
+    } else if constexpr (kType == DType::kF32) {
+      return LoadN(reinterpret_cast<const float*>(p), n);
     } else {
-      return LoadN(p, n);
+      return Mul(LoadI8N(p, n), Set(Scale(row, i, head_dim)));
     }
+  }
+
+ private:
+  static CULET_INLINE float Scale(const std::byte* row, std::int64_t i, std::int64_t head_dim) {
+    float scale;
+    std::memcpy(&scale, row + head_dim + i / kKvGroup * 4, sizeof(scale));
+    return scale;
   }
 };
+static_assert(kKvGroup % kLanes == 0);  // a vector has one scale
 
-// Where four keys lie. `next` and `value` are bytes from there to the four keys that follow and to
-// the values of these: both are fetched into the second-level cache meanwhile, as few queries leave
-// too few instructions in flight to cover memory's latency.
-template <typename K>
+// Where four rows of keys lie. `next` and `value` are bytes from there to the four keys that follow
+// and to the values of these: both are fetched into the second-level cache meanwhile, as few
+// queries leave too few instructions in flight to cover memory's latency.
 struct FourKeys {
-  const typename K::Element* at[4];
+  const std::byte* at[4];
   std::intptr_t next;
   std::intptr_t value;
 };
 
 template <typename K>
-CULET_INLINE void FetchFor(const FourKeys<K>& keys, std::int64_t i) {
-  // A vector of bf16 is half of a line: keys and values take turns.
-  const bool half = sizeof(typename K::Element) == 2;
+CULET_INLINE void FetchFor(const FourKeys& keys, std::int64_t i) {
+  // A vector of bf16 or int8 is half of a line at most: keys and values take turns.
+  const bool half = K::kElementBytes < 4;
   const bool even = (i / kLanes) % 2 == 0;
   for (int c = 0; c < 4; ++c) {
-    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[c] + i);
+    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[c] + i * K::kElementBytes);
     if (!half || even) {
       _mm_prefetch(reinterpret_cast<const char*>(here + static_cast<std::uintptr_t>(keys.next)),
                    _MM_HINT_T1);
@@ -55,7 +73,7 @@ CULET_INLINE void FetchFor(const FourKeys<K>& keys, std::int64_t i) {
 
 // scores[query][0 … 4) of kQueries queries and four keys.
 template <typename K, int kQueries, bool kFetch>
-CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys<K>& keys,
+CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys& keys,
                              std::int64_t head_dim, float* scores) {
   F32 acc[kQueries][4];
   for (int query = 0; query < kQueries; ++query) {
@@ -64,7 +82,7 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys
   std::int64_t i = 0;
   for (; i + kLanes <= head_dim; i += kLanes) {
     F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c] + i);
+    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c], i, head_dim);
     if (kFetch) FetchFor<K>(keys, i);
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
@@ -73,7 +91,9 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys
   }
   if (i < head_dim) {
     F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::ReadN(keys.at[c] + i, head_dim - i);
+    for (int c = 0; c < 4; ++c) {
+      values[c] = K::ReadN(keys.at[c], i, head_dim, head_dim - i);
+    }
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
       for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
@@ -109,17 +129,21 @@ CULET_INLINE void ValuePanel(const AttentionBlockArgs& a, const Hull& hull, cons
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < kVectors; ++c) acc[query][c] = Zero();
   }
+  const std::int64_t row_bytes = KvRowBytes(a.dtype, a.head_dim);
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.v_page[page] == nullptr) continue;
     const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
     const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
-    const auto* v = static_cast<const typename K::Element*>(a.v_page[page]) + first +
-                    (begin - page * kPageTokens) * a.head_dim;
-    for (std::int64_t key = begin; key < end; ++key, v += a.head_dim) {
+    const auto* v =
+        static_cast<const std::byte*>(a.v_page[page]) + (begin - page * kPageTokens) * row_bytes;
+    for (std::int64_t key = begin; key < end; ++key, v += row_bytes) {
       F32 values[kVectors];
-      for (int c = 0; c + 1 < kVectors; ++c) values[c] = K::Read(v + c * kLanes);
-      values[kVectors - 1] = last == kLanes ? K::Read(v + (kVectors - 1) * kLanes)
-                                            : K::ReadN(v + (kVectors - 1) * kLanes, last);
+      for (int c = 0; c + 1 < kVectors; ++c) {
+        values[c] = K::Read(v, first + c * kLanes, a.head_dim);
+      }
+      const std::int64_t end_column = first + (kVectors - 1) * kLanes;
+      values[kVectors - 1] = last == kLanes ? K::Read(v, end_column, a.head_dim)
+                                            : K::ReadN(v, end_column, a.head_dim, last);
       for (int query = 0; query < kQueries; ++query) {
         const F32 weight = Set(weights[query * kBlockKeys + key]);
         for (int c = 0; c < kVectors; ++c) {
@@ -191,7 +215,7 @@ template <typename K>
 struct Panels {
   template <int kQueries>
   struct Score {
-    static CULET_INLINE void Run(const float* q, std::int64_t stride, const FourKeys<K>* keys,
+    static CULET_INLINE void Run(const float* q, std::int64_t stride, const FourKeys* keys,
                                  std::int64_t head_dim, bool fetch, float* scores) {
       if (fetch) {
         ScorePanel<K, kQueries, true>(q, stride, *keys, head_dim, scores);
@@ -210,11 +234,9 @@ struct Panels {
 };
 
 // Bytes from the keys at `key` to the ones that are read after them; 0 after the last.
-template <typename K>
 CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page,
                                     std::int64_t key, std::int64_t end) {
-  const auto row = static_cast<std::intptr_t>(
-      a.head_dim * static_cast<std::int64_t>(sizeof(typename K::Element)));
+  const auto row = static_cast<std::intptr_t>(KvRowBytes(a.dtype, a.head_dim));
   if (key + 4 < end) return 4 * row;
   if (page + 1 == kBlockPages || a.k_page[page + 1] == nullptr) return 0;
   return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) -
@@ -226,25 +248,26 @@ void BlockOf(const AttentionBlockArgs& a) {
   const Hull hull = HullOf(a);
   const std::int64_t panels = (a.queries + kTileRows - 1) / kTileRows;
   const std::int64_t panel = (a.queries + panels - 1) / panels;  // even: 4 + 4, not 6 + 2
+  const std::int64_t row_bytes = KvRowBytes(a.dtype, a.head_dim);
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.k_page[page] == nullptr) continue;
     const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
     const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
-    const auto* base = static_cast<const typename K::Element*>(a.k_page[page]);
+    const auto* base = static_cast<const std::byte*>(a.k_page[page]);
     for (std::int64_t key = begin / 4 * 4; key < end; key += 4) {
       // The first and last of these may lie outside of the hull and hold anything: their scores are
       // masked.
-      FourKeys<K> keys;
+      FourKeys keys;
       for (std::int64_t c = 0; c < 4; ++c) {
-        keys.at[c] = base + (key + c - page * kPageTokens) * a.head_dim;
+        keys.at[c] = base + (key + c - page * kPageTokens) * row_bytes;
       }
-      keys.next = NextKeys<K>(a, page, key, end);
+      keys.next = NextKeys(a, page, key, end);
       keys.value =
           static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
       for (std::int64_t query = 0; query < a.queries; query += panel) {
         ForPanel<Panels<K>::template Score>(std::min(panel, a.queries - query),
                                             a.q + query * a.stride, a.stride,
-                                            static_cast<const FourKeys<K>*>(&keys), a.head_dim,
+                                            static_cast<const FourKeys*>(&keys), a.head_dim,
                                             query == 0, a.scores + query * kBlockKeys + key);
       }
     }
@@ -259,9 +282,11 @@ void BlockOf(const AttentionBlockArgs& a) {
 
 inline void Block(const AttentionBlockArgs& a) {
   if (a.dtype == DType::kBF16) {
-    BlockOf<Keys<true>>(a);
+    BlockOf<Keys<DType::kBF16>>(a);
+  } else if (a.dtype == DType::kI8) {
+    BlockOf<Keys<DType::kI8>>(a);
   } else {
-    BlockOf<Keys<false>>(a);
+    BlockOf<Keys<DType::kF32>>(a);
   }
 }
 
