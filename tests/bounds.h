@@ -1,9 +1,13 @@
 // Bounds on the difference between a kernel and the plain (double) definition, each derived from
-// sizes and from the magnitudes that entered, never chosen by feel.
+// sizes and from the magnitudes that entered, never chosen by feel; and how far whole results are
+// apart.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace culet {
 
@@ -51,6 +55,28 @@ inline double AttentionBound(std::int64_t keys, std::int64_t head_dim, double ma
 // that; then division, root and two products.
 inline double NormRelativeBound(std::int64_t n) {
   return (static_cast<double>(n) / 16 + 12) * kF32Roundoff;
+}
+
+// max |difference| ÷ max |reference|; infinite where a value is none, or their numbers differ.
+inline double RelativeError(std::span<const float> got, std::span<const float> reference) {
+  if (got.size() != reference.size()) return INFINITY;
+  double difference = 0;
+  double largest = 0;
+  for (std::size_t index = 0; index < reference.size(); ++index) {
+    if (!std::isfinite(got[index])) return INFINITY;  // max() passes over what is no number
+    difference = std::max(difference, std::abs(static_cast<double>(got[index]) - reference[index]));
+    largest = std::max(largest, std::abs(static_cast<double>(reference[index])));
+  }
+  return difference / largest;
+}
+
+inline double RootMeanSquareError(std::span<const float> got, std::span<const float> reference) {
+  double sum = 0;
+  for (std::size_t index = 0; index < reference.size(); ++index) {
+    const double difference = static_cast<double>(got[index]) - reference[index];
+    sum += difference * difference;
+  }
+  return std::sqrt(sum / static_cast<double>(reference.size()));
 }
 
 }  // namespace culet

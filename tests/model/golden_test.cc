@@ -4,33 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
+
+#include "bounds.h"
 
 namespace culet {
 namespace {
 
 using testing::Elements;
 using testing::GoldenCase;
-
-// max |difference| ÷ max |reference|.
-double RelativeError(std::span<const float> got, std::span<const float> reference) {
-  double difference = 0;
-  double largest = 0;
-  for (std::size_t index = 0; index < reference.size(); ++index) {
-    difference = std::max(difference, std::abs(static_cast<double>(got[index]) - reference[index]));
-    largest = std::max(largest, std::abs(static_cast<double>(reference[index])));
-  }
-  return std::isfinite(difference) ? difference / largest : INFINITY;
-}
-
-double RootMeanSquareError(std::span<const float> got, std::span<const float> reference) {
-  double sum = 0;
-  for (std::size_t index = 0; index < reference.size(); ++index) {
-    const double difference = static_cast<double>(got[index]) - reference[index];
-    sum += difference * difference;
-  }
-  return std::sqrt(sum / static_cast<double>(reference.size()));
-}
 
 // What the issue of exactness asks: 1e-4 of the largest value, at every position.
 constexpr double kF32Limit = 1e-4;

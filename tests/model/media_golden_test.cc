@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "bounds.h"
 #include "model/golden.h"
 #include "model/media_encoder.h"
 #include "runtime/media_placement.h"
@@ -17,27 +18,6 @@ using testing::GoldenCase;
 
 // What the issue of exactness asks: 1e-4 of the largest value, of every layer.
 constexpr double kF32Limit = 1e-4;
-
-// max |difference| ÷ max |reference|.
-double RelativeError(std::span<const float> got, std::span<const float> reference) {
-  if (got.size() != reference.size()) return INFINITY;
-  double difference = 0;
-  double largest = 0;
-  for (std::size_t index = 0; index < reference.size(); ++index) {
-    difference = std::max(difference, std::abs(static_cast<double>(got[index]) - reference[index]));
-    largest = std::max(largest, std::abs(static_cast<double>(reference[index])));
-  }
-  return std::isfinite(difference) ? difference / largest : INFINITY;
-}
-
-double RootMeanSquareError(std::span<const float> got, std::span<const float> reference) {
-  double sum = 0;
-  for (std::size_t index = 0; index < reference.size(); ++index) {
-    const double difference = static_cast<double>(got[index]) - reference[index];
-    sum += difference * difference;
-  }
-  return std::sqrt(sum / static_cast<double>(reference.size()));
-}
 
 struct LevelCase {
   GoldenCase golden;
