@@ -235,14 +235,13 @@ class Bench {
         static_cast<double>(VisionEncoder::ActivationBytes(config_, units) + ctx_.scratch_bytes()) /
             (1 << 20));
     const View<const float, 2> view(pixels.data(), {units, vision.unit_width()});
-    Time("  whole", static_cast<double>(VisionEncoder::Products(config_, grid)), [&] {
-      encoder->Forward(ctx_, view, {&grid, 1});
-    });
-    if (vision.kind == EncoderKind::kTower) Stages(vision, units);
+    const VisionWork work = VisionEncoder::Work(config_, grid);
+    Time("  whole", work.all(), [&] { encoder->Forward(ctx_, view, {&grid, 1}); });
+    if (vision.kind == EncoderKind::kTower) Stages(vision, work, units);
   }
 
   // The products and the attention of all layers by themselves.
-  void Stages(const VisionConfig& vision, std::int64_t units) {
+  void Stages(const VisionConfig& vision, const VisionWork& work, std::int64_t units) {
     const std::int64_t queries = vision.heads * vision.head_dim;
     const std::int64_t widest = std::max(vision.intermediate, queries);
     const std::vector<float> x = Values(units * widest);
@@ -252,9 +251,7 @@ class Bench {
     };
     const View<const float, 2> in(x.data(), {units, vision.hidden});
     const View<const float, 2> wide_in(x.data(), {units, vision.intermediate});
-    const double one = static_cast<double>(units * vision.layers);
-    const auto n = static_cast<double>(vision.hidden);
-    Time("  q, k, v and o of all layers", one * 4 * n * static_cast<double>(queries), [&] {
+    Time("  q, k, v and o of all layers", work.linear, [&] {
       for (const VisionLayerWeights& layer : weights_.vision.layers) {
         MatMul(ctx_, in, layer.q.w, rows(wide, queries));
         MatMul(ctx_, in, layer.k.w, rows(wide, queries));
@@ -263,7 +260,7 @@ class Bench {
                rows(wide, vision.hidden));
       }
     });
-    Time("  attention of all layers", one * 2 * static_cast<double>(queries * units), [&] {
+    Time("  attention of all layers", work.attention, [&] {
       const View<float, 3>::Extents extents = {units, vision.heads, vision.head_dim};
       for (std::int64_t layer = 0; layer < vision.layers; ++layer) {
         DenseAttention(ctx_, View<float, 3>(q.data(), extents), View<float, 3>(k.data(), extents),
@@ -271,14 +268,13 @@ class Bench {
                        View<float, 3>(wide.data(), extents));
       }
     });
-    Time("  gate, up and down of all layers",
-         one * 3 * n * static_cast<double>(vision.intermediate), [&] {
-           for (const VisionLayerWeights& layer : weights_.vision.layers) {
-             MatMul(ctx_, in, layer.gate.w, rows(wide, vision.intermediate));
-             MatMul(ctx_, in, layer.up.w, rows(wide, vision.intermediate));
-             MatMul(ctx_, wide_in, layer.down.w, rows(wide, vision.hidden));
-           }
-         });
+    Time("  gate, up and down of all layers", work.mlp, [&] {
+      for (const VisionLayerWeights& layer : weights_.vision.layers) {
+        MatMul(ctx_, in, layer.gate.w, rows(wide, vision.intermediate));
+        MatMul(ctx_, in, layer.up.w, rows(wide, vision.intermediate));
+        MatMul(ctx_, wide_in, layer.down.w, rows(wide, vision.hidden));
+      }
+    });
   }
 
   void Sound() {
@@ -293,12 +289,13 @@ class Bench {
                 static_cast<long>(options_.seconds),
                 static_cast<long>(AudioEncoder::Tokens(config_, rows)),
                 static_cast<double>(AudioEncoder::ActivationBytes(config_, rows)) / (1 << 20));
-    Time("  whole", static_cast<double>(AudioEncoder::Products(config_, rows)), [&] {
+    Time("  whole", AudioEncoder::Products(config_, rows), [&] {
       encoder->Forward(ctx_, View<const float, 2>(input.data(), {rows, cols}));
     });
   }
 
-  void Time(const char* name, double products, const std::function<void()>& body) {
+  void Time(const char* name, std::uint64_t multiply_adds, const std::function<void()>& body) {
+    const auto products = static_cast<double>(multiply_adds);
     body();
     std::vector<double> times, ratios;
     double before = Peak();

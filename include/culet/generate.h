@@ -34,6 +34,10 @@ struct GenerateOptions {
   // Told of the prompt's tokens that must be computed how many are, several times a second; on the
   // thread that waits in Next, NextWithin or Generate, and by nobody else.
   std::function<void(std::int64_t done, std::int64_t total)> on_prefill;
+  // Told of the work on the prompt's media that is left to do how much is done, several times a
+  // second, on the thread that starts the answer; false ends the answer with kCancelled. What is
+  // encoded by then is kept.
+  std::function<bool(std::int64_t done, std::int64_t total)> on_media;
 };
 
 enum class FinishReason { kStop, kLength, kToolCalls, kCancelled, kTimeout };
@@ -145,7 +149,7 @@ inline Answer::Iterator Answer::begin() { return Iterator(this); }
 
 // Answers a prompt, in company with all other answers of this model; the beginning that earlier
 // prompts had in common with it is not computed again. Does not wait for the model, but for the
-// prompt's media: those that were not seen lately go through their encoder on this thread. Throws
+// prompt's media: those that were not seen lately go through their encoder first. Throws
 // Error: kInvalidArgument (an empty prompt, options out of range), kResource with the numbers where
 // the prompt does not fit the context, kNotFound where the model has no tokenizer, kUnsupported
 // where it lacks the encoder of a medium. Any thread.

@@ -63,8 +63,15 @@ async def start(
 ) -> Waiter:
     """Begins an answer."""
 
-    def begin() -> Request:
-        return engine.start(operation, prompt, config, lease, raw=raw)
+    stop = _culet.StopFlag()
 
-    # Media go through their encoder there.
-    return Waiter(await asyncio.to_thread(begin) if prompt.has_media else begin())
+    def begin() -> Request:
+        return engine.start(operation, prompt, config, lease, raw=raw, stop=stop)
+
+    if not prompt.has_media:
+        return Waiter(begin())
+    try:
+        return Waiter(await asyncio.to_thread(begin))  # media go through their encoder there
+    except asyncio.CancelledError:
+        stop.stop()
+        raise

@@ -85,9 +85,11 @@ class Lease:
     def __init__(self, session: _culet.Session) -> None:
         self._session: _culet.Session | None = session
 
-    def start(self, prompt: _culet.Prompt, options: _culet.GenerateOptions) -> _culet.Answer:
+    def start(
+        self, prompt: _culet.Prompt, options: _culet.GenerateOptions, stop: _culet.StopFlag
+    ) -> _culet.Answer:
         assert self._session is not None
-        return self._session.start(prompt, options)
+        return self._session.start(prompt, options, stop)
 
     def release(self) -> None:
         """Gives the sequence back; may take a step of the model."""
@@ -166,18 +168,26 @@ class Engine:
         lease: Lease | None = None,
         *,
         raw: bool = False,
+        stop: _culet.StopFlag | None = None,
     ) -> Request:
+        """`stop` ends what comes before the answer: media go through their encoder."""
         native = self.native
         completion = raw or not self.info.has_chat_template
         watch = self._watch(operation, len(prompt), config, completion=completion)
+        stop = stop or _culet.StopFlag()
+        with self._lock:
+            self._stops.add(stop)
         try:
             if lease is None:
-                answer = native.start(prompt, config._native())
+                answer = native.start(prompt, config._native(), stop)
             else:
-                answer = lease.start(prompt, config._native())
+                answer = lease.start(prompt, config._native(), stop)
         except BaseException as error:
             watch.ended(None, error)
             raise
+        finally:
+            with self._lock:
+                self._stops.discard(stop)
         request = Request(answer, watch)
         with self._lock:
             self._requests.add(request)

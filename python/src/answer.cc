@@ -132,11 +132,13 @@ void AddAnswer(nb::module_& module) {
   nb::class_<SessionHandle>(module, "Session")
       .def(
           "start",
-          [](const SessionHandle& self, const Prompt& prompt, const GenerateOptions& options) {
-            const WithoutGil released;
-            return std::make_unique<AnswerHandle>(self.get().Start(prompt, options));
+          [](const SessionHandle& self, const Prompt& prompt, const GenerateOptions& options,
+             const StopFlag& stop) {
+            return StartAnswer(options, stop, [&](const GenerateOptions& asked) {
+              return self.get().Start(prompt, asked);
+            });
           },
-          "prompt"_a, "options"_a);
+          "prompt"_a, "options"_a, "stop"_a);
 }
 
 }  // namespace culet::python

@@ -48,6 +48,24 @@ class AnswerHandle : public Owned<Answer> {
   std::shared_ptr<const GenerateResult> result;  // once it has been waited for
 };
 
+// Starts an answer by `start(options)` without the lock. Until there is one, which may take long
+// where the prompt has media, a signal or `stop` cancels it.
+template <typename StartIt>
+std::unique_ptr<AnswerHandle> StartAnswer(const GenerateOptions& options, const StopFlag& stop,
+                                          const StartIt& start) {
+  std::unique_ptr<AnswerHandle> answer;
+  {
+    WithoutGil released;
+    GenerateOptions asked = options;
+    asked.on_media = [&](std::int64_t, std::int64_t) {
+      return !stop.stopped && !released.Interrupted();
+    };
+    answer = std::make_unique<AnswerHandle>(start(asked));
+  }
+  CheckInterrupts();
+  return answer;
+}
+
 class SessionHandle : public Owned<Session> {
  public:
   explicit SessionHandle(Session session) : Owned(std::move(session), "the chat") {}

@@ -100,11 +100,13 @@ void AddModel(nb::module_& module) {
                    })
       .def(
           "start",
-          [](const ModelHandle& self, const Prompt& prompt, const GenerateOptions& options) {
-            const WithoutGil released;
-            return std::make_unique<AnswerHandle>(Start(self.get(), prompt, options));
+          [](const ModelHandle& self, const Prompt& prompt, const GenerateOptions& options,
+             const StopFlag& stop) {
+            return StartAnswer(options, stop, [&](const GenerateOptions& asked) {
+              return Start(self.get(), prompt, asked);
+            });
           },
-          "prompt"_a, "options"_a)
+          "prompt"_a, "options"_a, "stop"_a)
       .def("session", [](const ModelHandle& self) {
         const WithoutGil released;
         return std::make_unique<SessionHandle>(Session(self.get()));

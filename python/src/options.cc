@@ -29,6 +29,7 @@ void AddOptions(nb::module_& module) {
       .def_rw("threads", &LoadOptions::threads)
       .def_rw("context", &LoadOptions::context)
       .def_rw("chunk", &LoadOptions::chunk)
+      .def_rw("image_tokens", &LoadOptions::image_tokens, nb::arg().none())
       .def_rw("sequences", &LoadOptions::sequences)
       .def_rw("pool_tokens", &LoadOptions::pool_tokens)
       .def_rw("prefix_tokens", &LoadOptions::prefix_tokens, nb::arg().none())

@@ -84,9 +84,31 @@ AnswerJob::AnswerJob(const Model& model, const Prompt& prompt, const GenerateOpt
   result_.finish_reason = FinishReason::kLength;
 }
 
-Request AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prompt& prompt,
-                               int sequence) {
-  SoftPrompt soft = Soften(*job->model_, prompt);
+std::optional<SoftPrompt> AnswerJob::Encode(const Prompt& prompt) {
+  RequestEnd end = RequestEnd::kCancelled;
+  const auto go_on = [&](std::uint64_t done, std::uint64_t total) {
+    if (options_.timeout_s && Clock::now() >= start_ + Seconds(*options_.timeout_s)) {
+      end = RequestEnd::kDeadline;
+      return false;
+    }
+    return !options_.on_media || options_.on_media(static_cast<std::int64_t>(done),
+                                                   static_cast<std::int64_t>(total));
+  };
+  try {
+    return Soften(*model_, prompt, go_on);
+  } catch (const EncodingStopped&) {
+    RequestReport report;
+    report.end = end;
+    OnEnd(report);
+    return std::nullopt;
+  }
+}
+
+std::optional<Request> AnswerJob::MakeRequest(const std::shared_ptr<AnswerJob>& job,
+                                              const Prompt& prompt, int sequence) {
+  std::optional<SoftPrompt> encoded = job->Encode(prompt);
+  if (!encoded) return std::nullopt;
+  SoftPrompt& soft = *encoded;
   Request request;
   request.prompt = std::move(soft.tokens);
   request.soft = std::move(soft.blocks);

@@ -14,13 +14,15 @@
 #include <utility>
 
 #include "api/model_impl.h"
+#include "api/soft_prompt.h"
 #include "culet/generate.h"
 #include "runtime/answer_stream.h"
 #include "runtime/scheduler.h"
 
 namespace culet {
 
-// Threads: OnToken and OnEnd are the engine thread's; the rest is any thread's.
+// Threads: OnToken and OnEnd are the engine thread's, once it has the request; the rest is any
+// thread's.
 class AnswerJob {
  public:
   using Clock = std::chrono::steady_clock;
@@ -35,9 +37,10 @@ class AnswerJob {
   // Checks prompt and options. Throws Error. The model must outlive the job's end.
   AnswerJob(const Model& model, const Prompt& prompt, const GenerateOptions& options);
 
-  // The request that answers this prompt and reports to `job`. Encodes the prompt's media here.
-  static Request MakeRequest(const std::shared_ptr<AnswerJob>& job, const Prompt& prompt,
-                             int sequence);
+  // The request that answers this prompt and reports to `job`. Encodes the prompt's media here;
+  // where that was stopped, or took too long, the job has ended and there is none.
+  static std::optional<Request> MakeRequest(const std::shared_ptr<AnswerJob>& job,
+                                            const Prompt& prompt, int sequence);
 
   // The next event, in order; empty at the end or, with a `limit`, where none came by then. Tells
   // options.on_prefill of what was read of the prompt meanwhile.
@@ -58,6 +61,8 @@ class AnswerJob {
  private:
   bool OnToken(TokenId token, std::span<const float> logits);
   void OnEnd(const RequestReport& report);
+  // The prompt with its media encoded; none: that was stopped, and the job has ended.
+  std::optional<SoftPrompt> Encode(const Prompt& prompt);
   void Deliver(std::vector<OutputEvent> events);
   void Wake();
 

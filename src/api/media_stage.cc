@@ -23,8 +23,7 @@ void Append(View<const float, 2> rows, MediaFeatures* features) {
 void AppendInput(const PromptMedia& block, MediaFeatures* features) {
   const SoftInput input = ToSoftInput(block);
   const std::vector<float> values = input.rows();
-  const auto rows = block.visual ? input.grid.units()
-                                 : static_cast<std::int64_t>(values.size()) / input.sound_width;
+  const auto rows = block.visual ? input.grid.units() : input.sound_rows;
   const auto columns = static_cast<std::int64_t>(values.size()) / rows;
   Append(View<const float, 2>(values.data(), {rows, columns}), features);
 }
@@ -77,7 +76,8 @@ MediaFeatures ComputeFeatures(const std::filesystem::path& path, const Media& me
   MediaEncoders encoders(checkpoint, ResolveThreads(load), ResolveLevel(load));
   for (const auto& block : prepared->blocks) {
     if (!block->visual && medium.kind() == MediaKind::kVideo) continue;  // widths differ
-    const MediaEncoders::States states = encoders.EncodeOne(ToSoftInput(*block));
+    const SoftInput input = ToSoftInput(*block);
+    const MediaEncoders::States states = encoders.EncodeAnew(std::span(&input, 1));
     Append(stage == MediaStage::kTower ? states.states : states.soft, &features);
   }
   return features;

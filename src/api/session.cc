@@ -31,7 +31,8 @@ struct CULET_HIDDEN Answer::Impl {
                                       const GenerateOptions& options, int sequence) {
     auto impl = std::make_unique<Impl>();
     impl->job = std::make_shared<AnswerJob>(*model, prompt, options);
-    model->impl().thread->Submit(AnswerJob::MakeRequest(impl->job, prompt, sequence));
+    std::optional<Request> request = AnswerJob::MakeRequest(impl->job, prompt, sequence);
+    if (request) model->impl().thread->Submit(std::move(*request));
     impl->model = std::move(model);
     return impl;
   }
@@ -95,6 +96,16 @@ GenerateResult Follow(Answer answer, const std::function<void(const GenerateEven
   return answer.Wait();
 }
 
+// While media are encoded there is no answer yet that could be cancelled.
+GenerateOptions StoppedBy(const std::function<bool()>& should_stop, const GenerateOptions& options) {
+  GenerateOptions stopped = options;
+  if (!should_stop) return stopped;
+  stopped.on_media = [&](std::int64_t done, std::int64_t total) {
+    return (!options.on_media || options.on_media(done, total)) && !should_stop();
+  };
+  return stopped;
+}
+
 }  // namespace
 
 Answer Start(std::shared_ptr<Model> model, const Prompt& prompt,
@@ -108,7 +119,8 @@ GenerateResult Generate(std::shared_ptr<Model> model, const Prompt& prompt,
                         const GenerateOptions& options,
                         const std::function<void(const GenerateEvent&)>& on_event,
                         const std::function<bool()>& should_stop) try {
-  return Follow(Start(std::move(model), prompt, options), on_event, should_stop);
+  return Follow(Start(std::move(model), prompt, StoppedBy(should_stop, options)), on_event,
+                should_stop);
 } catch (...) {
   RethrowAsError();
 }
@@ -205,7 +217,7 @@ Answer Session::Start(const Prompt& prompt, const GenerateOptions& options) try 
 GenerateResult Session::Generate(const Prompt& prompt, const GenerateOptions& options,
                                  const std::function<void(const GenerateEvent&)>& on_event,
                                  const std::function<bool()>& should_stop) try {
-  return Follow(Start(prompt, options), on_event, should_stop);
+  return Follow(Start(prompt, StoppedBy(should_stop, options)), on_event, should_stop);
 } catch (...) {
   RethrowAsError();
 }

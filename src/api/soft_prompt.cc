@@ -13,8 +13,9 @@ SoftInput ToSoftInput(const PromptMedia& medium) {
   input.key = medium.key;
   input.visual = medium.visual;
   input.placeholder = medium.placeholder;
-  input.sound_width = medium.sound_width;
   if (!medium.visual) {
+    input.sound_width = medium.sound_width;
+    input.sound_rows = static_cast<std::int64_t>(medium.sound.size()) / medium.sound_width;
     input.rows = [&medium] { return medium.sound; };
     return input;
   }
@@ -28,14 +29,14 @@ SoftInput ToSoftInput(const PromptMedia& medium) {
   return input;
 }
 
-SoftPrompt Soften(const Model& model, const Prompt& prompt) {
+SoftPrompt Soften(const Model& model, const Prompt& prompt, const EncodeProgress& progress) {
   SoftPrompt soft;
   soft.tokens.assign(prompt.tokens.begin(), prompt.tokens.end());
   if (prompt.media.empty()) return soft;
   const Model::Impl& impl = model.impl();
   std::vector<SoftInput> inputs;
   for (const auto& medium : prompt.media) inputs.push_back(ToSoftInput(*medium));
-  soft.blocks = impl.encoders->Encode(inputs);
+  soft.blocks = impl.encoders->Encode(inputs, progress);
   const MediaTokens& ids = impl.checkpoint->config().media_tokens;
   const std::array placeholders = {static_cast<std::int32_t>(ids.image),
                                    static_cast<std::int32_t>(ids.audio),

@@ -18,8 +18,9 @@ struct SoftPrompt {
 };
 
 // Encodes what is not known yet, on this thread. Throws Error: kUnsupported where the model lacks
-// the encoder, kInvalidArgument where placeholders and media do not fit each other, kResource.
-SoftPrompt Soften(const Model& model, const Prompt& prompt);
+// the encoder, kInvalidArgument where placeholders and media do not fit each other, kResource; and
+// EncodingStopped.
+SoftPrompt Soften(const Model& model, const Prompt& prompt, const EncodeProgress& progress = {});
 
 SoftInput ToSoftInput(const PromptMedia& medium);
 

@@ -1,6 +1,9 @@
 #include "base/thread_pool.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -26,6 +29,18 @@ inline void Pause() {
 // gap between two tokens that a user could notice as heat.
 constexpr int kSpins = 2000;
 
+// Of `nice`: the scheduler gives such a thread a third of what it gives one of normal priority. Less
+// would hold up pictures for as long as others have answers.
+constexpr int kNicer = 5;
+
+// Of this thread alone, which is what Linux takes a thread's id for. Where the system refuses, the
+// threads work all the same.
+void LowerPriority() {
+  const auto thread = static_cast<id_t>(::syscall(SYS_gettid));
+  const int now = ::getpriority(PRIO_PROCESS, thread);
+  static_cast<void>(::setpriority(PRIO_PROCESS, thread, std::min(now + kNicer, 19)));
+}
+
 }  // namespace
 
 struct ThreadPool::State {
@@ -41,6 +56,7 @@ struct ThreadPool::State {
 
   std::mutex mutex;  // guards sleeping only
   std::condition_variable wake;
+  std::condition_variable done;  // for a caller that does not work
   int sleepers = 0;  // under mutex
 
   void Run(int thread) const {
@@ -50,12 +66,17 @@ struct ThreadPool::State {
   }
 };
 
-ThreadPool::ThreadPool(int threads)
-    : threads_(std::max(1, threads)), state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads, ThreadPriority priority)
+    : threads_(std::max(1, threads)),
+      caller_works_(priority == ThreadPriority::kNormal),
+      state_(std::make_unique<State>()) {
   state_->workers.reserve(static_cast<std::size_t>(threads_));
   try {
-    for (int thread = 1; thread < threads_; ++thread) {
-      state_->workers.emplace_back([this, thread] { Worker(thread); });
+    for (int thread = caller_works_ ? 1 : 0; thread < threads_; ++thread) {
+      state_->workers.emplace_back([this, thread] {
+        if (!caller_works_) LowerPriority();
+        Worker(thread);
+      });
     }
   } catch (...) {
     // The system gave some threads and no more: those must end before the object is gone.
@@ -94,7 +115,11 @@ void ThreadPool::Worker(int thread) {
     seen = state_->generation.load(std::memory_order_acquire);
     if (state_->stop.load()) return;
     state_->Run(thread);
-    state_->pending.fetch_sub(1, std::memory_order_release);
+    const bool last = state_->pending.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    if (last && !caller_works_) {
+      const std::lock_guard lock(state_->mutex);
+      state_->done.notify_one();
+    }
   }
 }
 
@@ -104,14 +129,15 @@ void ThreadPool::ParallelFor(std::int64_t count, std::int64_t grain,
   grain = std::max<std::int64_t>(1, grain);
   const std::int64_t grains = (count + grain - 1) / grain;
   const std::int64_t share = (grains + threads_ - 1) / threads_ * grain;
-  if (threads_ == 1 || share >= count) {
+  // Less than a grain is too little to hand over, even at low priority.
+  if ((threads_ == 1 && caller_works_) || count <= grain) {
     body(0, count, 0);
     return;
   }
   state_->count = count;
   state_->share = share;
   state_->body = &body;
-  state_->pending.store(threads_ - 1, std::memory_order_relaxed);
+  state_->pending.store(static_cast<int>(state_->workers.size()), std::memory_order_relaxed);
   bool sleeping = false;
   {
     // The lock orders this against a worker that is about to sleep.
@@ -120,6 +146,11 @@ void ThreadPool::ParallelFor(std::int64_t count, std::int64_t grain,
     sleeping = state_->sleepers > 0;
   }
   if (sleeping) state_->wake.notify_all();
+  if (!caller_works_) {
+    std::unique_lock lock(state_->mutex);
+    state_->done.wait(lock, [&] { return state_->pending.load(std::memory_order_acquire) == 0; });
+    return;
+  }
   state_->Run(0);
   int spins = 0;
   while (state_->pending.load(std::memory_order_acquire) != 0) {

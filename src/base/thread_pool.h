@@ -30,14 +30,19 @@ class FunctionRef<Result(Args...)> {
   Result (*call_)(void*, Args...);
 };
 
-// Threads: one caller at a time may be inside ParallelFor; the caller works too, so `threads` = 1
-// starts none. Workers spin for some microseconds after a loop, then sleep, so that an idle pool
-// burns no core. The body must not throw and must not call ParallelFor.
+// kLow: for work that shall not hold up what runs at normal priority on the same cores. Such
+// threads get what the others leave, and about a quarter of a core that is wanted all the time.
+enum class ThreadPriority { kNormal, kLow };
+
+// Threads: one caller at a time may be inside ParallelFor. Workers spin for some microseconds after
+// a loop, then sleep, so that an idle pool burns no core. The body must not throw and must not call
+// ParallelFor.
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller's included. Throws std::system_error where the system starts no
-  // more.
-  explicit ThreadPool(int threads);
+  // `threads` >= 1 that work. At normal priority the caller is one of them, so 1 starts none; at
+  // low priority it only waits, for a thread that has lowered its priority cannot raise it again.
+  // Throws std::system_error where the system starts no more.
+  explicit ThreadPool(int threads, ThreadPriority priority = ThreadPriority::kNormal);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -57,6 +62,7 @@ class ThreadPool {
   void Stop();
 
   int threads_;
+  bool caller_works_;
   std::unique_ptr<State> state_;
 };
 

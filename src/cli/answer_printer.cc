@@ -25,6 +25,20 @@ std::function<void(std::int64_t, std::int64_t)> PrefillProgress() {
   };
 }
 
+std::function<bool(std::int64_t, std::int64_t)> MediaProgress() {
+  constexpr double kDelayMs = 1000;
+  return [progress = std::make_shared<Progress>("media", kDelayMs)](std::int64_t done,
+                                                                    std::int64_t total) {
+    if (done == total) {
+      progress->Clear();
+    } else {
+      progress->Show(static_cast<double>(done), static_cast<double>(total),
+                     "(pictures and sounds are encoded)");
+    }
+    return true;
+  };
+}
+
 void AnswerPrinter::Print(const std::string& text) {
   if (text.empty()) return;
   Output::Standard().Write(text);

@@ -12,6 +12,9 @@ namespace culet::cli {
 // on and until all is.
 std::function<void(std::int64_t, std::int64_t)> PrefillProgress();
 
+// For GenerateOptions::on_media: how much of a prompt's media is encoded, likewise.
+std::function<bool(std::int64_t, std::int64_t)> MediaProgress();
+
 // Prints thinking dimmed on a terminal and not at all in a pipe, the answer as it comes, and each
 // tool call as a line of JSON. Flushes at every piece.
 class AnswerPrinter {

@@ -140,6 +140,7 @@ int Run(const RunOptions& options) {
     if (stream) printer.Show(event);
   };
   generate.on_prefill = PrefillProgress();
+  generate.on_media = MediaProgress();
   const double generate_start = MillisecondsSinceStart();
   const GenerateResult result =
       session.Generate(prompt, generate, on_event, [] { return InterruptGuard::Pending(); });

@@ -38,9 +38,30 @@ std::size_t VisionEncoder::ScratchBytes(const ModelConfig& config, std::int64_t 
                              : VisionProjection::ScratchBytes(config, units);
 }
 
-std::uint64_t VisionEncoder::Products(const ModelConfig& config, ImageGrid grid) {
-  return SeesByTower(config) ? VisionTower::Products(config, grid)
-                             : VisionProjection::Products(config, grid);
+VisionWork VisionEncoder::Work(const ModelConfig& config, ImageGrid grid) {
+  return SeesByTower(config) ? VisionTower::Work(config, grid)
+                             : VisionProjection::Work(config, grid);
+}
+
+void VisionEncoder::CheckGrid(const ModelConfig& config, ImageGrid grid, const std::string& name) {
+  const VisionConfig& vision = *config.vision;
+  const bool tower = SeesByTower(config);
+  const std::int64_t step = tower ? vision.pooling_kernel_size : 1;
+  const auto fits = [&](std::int64_t side) {
+    return side >= 1 && side % step == 0 && side <= vision.max_side();
+  };
+  if (fits(grid.width) && fits(grid.height)) return;
+  throw Error(ErrorKind::kInvalidArgument,
+              name + ": an image of " + std::to_string(grid.width) + " × " +
+                  std::to_string(grid.height) + (tower ? " patches" : " blocks") +
+                  "; expected sides " +
+                  (step > 1 ? "that are multiples of " + std::to_string(step) + ", " : "") +
+                  "up to " + std::to_string(vision.max_side()) +
+                  (tower ? " (position_embedding_size)" : " (mm_posemb_size)"));
+}
+
+std::int64_t VisionEncoder::Layers(const ModelConfig& config) {
+  return SeesByTower(config) ? config.vision->layers : 0;
 }
 
 std::int64_t AudioEncoder::Tokens(const ModelConfig& config, std::int64_t rows) {
@@ -66,6 +87,10 @@ std::size_t AudioEncoder::ScratchBytes(const ModelConfig& config, std::int64_t r
 std::uint64_t AudioEncoder::Products(const ModelConfig& config, std::int64_t rows) {
   return HearsByTower(config) ? AudioTower::Products(config, rows)
                               : AudioProjection::Products(config, rows);
+}
+
+std::int64_t AudioEncoder::Layers(const ModelConfig& config) {
+  return HearsByTower(config) ? config.audio->layers : 0;
 }
 
 }  // namespace culet

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "checkpoint/config.h"
 #include "model/media_weights.h"
@@ -23,6 +24,18 @@ struct ImageGrid {
 // Sees the states between layers: index 0 is what enters layer 0, index i the output of layer i
 // − 1. For tests and debugging.       x [units or steps, hidden]
 using EncoderTap = std::function<void(int index, View<const float, 2> x)>;
+
+// Multiply-adds of one image, by where they are done.
+struct VisionWork {
+  std::uint64_t input = 0;      // patches or blocks to states
+  std::uint64_t linear = 0;     // q, k, v and o of all layers
+  std::uint64_t attention = 0;  // of all layers
+  std::uint64_t mlp = 0;        // gate, up and down of all layers
+  std::uint64_t soft = 0;       // pooled states to rows of the text model
+  // What Forward does until its tap has seen the last layer.
+  std::uint64_t tower() const { return input + linear + attention + mlp; }
+  std::uint64_t all() const { return tower() + soft; }
+};
 
 // Threads: one Forward at a time.
 class VisionEncoder {
@@ -47,8 +60,11 @@ class VisionEncoder {
   // What Make would allocate, and the scratch that its ops need of the Context.
   static std::size_t ActivationBytes(const ModelConfig& config, std::int64_t units);
   static std::size_t ScratchBytes(const ModelConfig& config, std::int64_t units, int threads);
-  // Multiply-adds of one image.
-  static std::uint64_t Products(const ModelConfig& config, ImageGrid grid);
+  static VisionWork Work(const ModelConfig& config, ImageGrid grid);
+  // Throws Error(kInvalidArgument), naming the image by `name`, where Forward would for its grid.
+  static void CheckGrid(const ModelConfig& config, ImageGrid grid, const std::string& name);
+  // Layers that a tap of Forward sees the outputs of.
+  static std::int64_t Layers(const ModelConfig& config);
 };
 
 // Threads: one Forward at a time.
@@ -71,7 +87,10 @@ class AudioEncoder {
                                             std::int64_t rows);
   static std::size_t ActivationBytes(const ModelConfig& config, std::int64_t rows);
   static std::size_t ScratchBytes(const ModelConfig& config, std::int64_t rows, int threads);
+  // Multiply-adds.
   static std::uint64_t Products(const ModelConfig& config, std::int64_t rows);
+  // Layers that a tap of Forward sees the outputs of.
+  static std::int64_t Layers(const ModelConfig& config);
 };
 
 }  // namespace culet

@@ -39,7 +39,7 @@ void VisionProjection::Buffers::LayOut(Arena& arena, const ModelConfig& config,
 
 VisionProjection::VisionProjection(const ModelConfig& config, const VisionWeights& weights,
                                    std::int64_t blocks)
-    : vision_(*config.vision), weights_(weights) {
+    : config_(config), weights_(weights) {
   memory_ = Buffer(ActivationBytes(config, blocks));
   Arena arena(memory_.data());
   buffers_.LayOut(arena, config, blocks);
@@ -58,9 +58,12 @@ std::size_t VisionProjection::ScratchBytes(const ModelConfig& config, std::int64
       MatMulScratchBytes(blocks, config.vision->mm_embed_dim));
 }
 
-std::uint64_t VisionProjection::Products(const ModelConfig& config, ImageGrid grid) {
-  return static_cast<std::uint64_t>(grid.units() * config.vision->mm_embed_dim *
-                                    (config.vision->unit_width() + config.hidden));
+VisionWork VisionProjection::Work(const ModelConfig& config, ImageGrid grid) {
+  const std::int64_t states = grid.units() * config.vision->mm_embed_dim;
+  VisionWork work;
+  work.input = static_cast<std::uint64_t>(states * config.vision->unit_width());
+  work.soft = static_cast<std::uint64_t>(states * config.hidden);
+  return work;
 }
 
 // Rows of the table: 2·column for a block's column, 2·row + 1 for its row.
@@ -68,13 +71,7 @@ void VisionProjection::Place(std::span<const ImageGrid> grids, std::int64_t bloc
   if (blocks > buffers_.x.extent(0)) TooMany("VisionProjection", blocks, buffers_.x.extent(0));
   std::int64_t at = 0;
   for (const ImageGrid& grid : grids) {
-    if (grid.width < 1 || grid.height < 1 || grid.width > vision_.max_side() ||
-        grid.height > vision_.max_side()) {
-      throw Error(ErrorKind::kInvalidArgument,
-                  "an image of " + std::to_string(grid.width) + " × " +
-                      std::to_string(grid.height) + " blocks; expected sides up to " +
-                      std::to_string(vision_.max_side()) + " (mm_posemb_size)");
-    }
+    VisionEncoder::CheckGrid(config_, grid, "VisionProjection");
     if (at + grid.units() > blocks) TooMany("VisionProjection", at + grid.units(), blocks);
     for (std::int64_t block = 0; block < grid.units(); ++block, ++at) {
       buffers_.place.row(0)[at] = static_cast<std::int32_t>(2 * (block % grid.width));
@@ -108,7 +105,7 @@ View<const float, 2> VisionProjection::Forward(Context& ctx, View<const float, 2
   LayerNorm(ctx, x, weights_.position_norm.weight, weights_.position_norm.bias, kLayerNormEps, x);
   if (tap) tap(0, x);
   states_ = x;
-  RmsNorm(ctx, x, kNoWeight, static_cast<float>(vision_.rms_norm_eps), position);
+  RmsNorm(ctx, x, kNoWeight, static_cast<float>(config_.vision->rms_norm_eps), position);
   MatMul(ctx, position, weights_.embed, buffers_.soft.first(count));
   return buffers_.soft.first(count);
 }

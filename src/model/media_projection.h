@@ -22,7 +22,7 @@ class VisionProjection : public VisionEncoder {
 
   static std::size_t ActivationBytes(const ModelConfig& config, std::int64_t blocks);
   static std::size_t ScratchBytes(const ModelConfig& config, std::int64_t blocks);
-  static std::uint64_t Products(const ModelConfig& config, ImageGrid grid);
+  static VisionWork Work(const ModelConfig& config, ImageGrid grid);
 
  private:
   struct Buffers {
@@ -35,7 +35,7 @@ class VisionProjection : public VisionEncoder {
   };
   void Place(std::span<const ImageGrid> grids, std::int64_t blocks);
 
-  const VisionConfig& vision_;
+  const ModelConfig& config_;
   const VisionWeights& weights_;
   Buffer memory_;
   Buffers buffers_;

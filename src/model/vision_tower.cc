@@ -37,10 +37,6 @@ View<T, 2> Rows(View<T, 2> x, std::int64_t first, std::int64_t count) {
   return View<T, 2>(x.data() + first * x.stride(0), {count, x.extent(1)}, x.strides());
 }
 
-std::string GridText(const ImageGrid& grid) {
-  return std::to_string(grid.width) + " × " + std::to_string(grid.height) + " patches";
-}
-
 }  // namespace
 
 void VisionTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::int64_t patches) {
@@ -65,7 +61,8 @@ void VisionTower::Buffers::LayOut(Arena& arena, const ModelConfig& config, std::
 
 VisionTower::VisionTower(const ModelConfig& config, const VisionWeights& weights,
                          std::int64_t patches)
-    : vision_(*config.vision),
+    : config_(config),
+      vision_(*config.vision),
       weights_(weights),
       eps_(static_cast<float>(vision_.rms_norm_eps)),
       half_(static_cast<std::size_t>(vision_.unit_width()), 0.5f),
@@ -96,14 +93,21 @@ std::size_t VisionTower::ScratchBytes(const ModelConfig& config, std::int64_t pa
                    DenseAttentionScratchBytes(patches, vision.kv_heads, vision.head_dim, threads)});
 }
 
-std::uint64_t VisionTower::Products(const ModelConfig& config, ImageGrid grid) {
+VisionWork VisionTower::Work(const ModelConfig& config, ImageGrid grid) {
   const VisionConfig& vision = *config.vision;
-  const std::int64_t queries = vision.heads * vision.head_dim;
-  const std::int64_t layer = vision.hidden * 2 * (queries + vision.kv_heads * vision.head_dim) +
-                             3 * vision.hidden * vision.intermediate + 2 * queries * grid.units();
-  const std::int64_t patch = vision.unit_width() * vision.hidden + vision.layers * layer;
-  return static_cast<std::uint64_t>(grid.units() * patch + grid.units() / vision.units_per_token() *
-                                                               vision.hidden * config.hidden);
+  const auto patches = static_cast<std::uint64_t>(grid.units());
+  const auto layers = static_cast<std::uint64_t>(vision.layers);
+  const auto hidden = static_cast<std::uint64_t>(vision.hidden);
+  const auto queries = static_cast<std::uint64_t>(vision.heads * vision.head_dim);
+  const auto keys = static_cast<std::uint64_t>(vision.kv_heads * vision.head_dim);
+  VisionWork work;
+  work.input = patches * static_cast<std::uint64_t>(vision.unit_width()) * hidden;
+  work.linear = patches * layers * hidden * 2 * (queries + keys);
+  work.attention = patches * layers * 2 * queries * patches;
+  work.mlp = patches * layers * 3 * hidden * static_cast<std::uint64_t>(vision.intermediate);
+  work.soft = patches / static_cast<std::uint64_t>(vision.units_per_token()) * hidden *
+              static_cast<std::uint64_t>(config.hidden);
+  return work;
 }
 
 View<const float, 2> VisionTower::Forward(Context& ctx, View<const float, 2> patches,
@@ -127,19 +131,12 @@ View<const float, 2> VisionTower::Forward(Context& ctx, View<const float, 2> pat
 
 // Columns, rows and rotary angles of every patch.
 void VisionTower::Place(Context& ctx, std::span<const ImageGrid> grids, std::int64_t patches) {
-  const std::int64_t side = vision_.pooling_kernel_size;
   std::int32_t* column = buffers_.place.row(0);
   std::int32_t* row = buffers_.place.row(1);
   std::int64_t at = 0;
   lengths_.clear();
   for (const ImageGrid& grid : grids) {
-    if (grid.width < 1 || grid.height < 1 || grid.width % side != 0 || grid.height % side != 0 ||
-        grid.width > vision_.max_side() || grid.height > vision_.max_side()) {
-      throw Error(ErrorKind::kInvalidArgument,
-                  "an image of " + GridText(grid) + "; expected sides that are multiples of " +
-                      std::to_string(side) + ", up to " + std::to_string(vision_.max_side()) +
-                      " (position_embedding_size)");
-    }
+    VisionEncoder::CheckGrid(config_, grid, "VisionTower");
     if (at + grid.units() > std::min(patches, buffers_.x.extent(0))) {
       throw Error(ErrorKind::kInternal, "VisionTower: images of more than " +
                                             std::to_string(patches) + " patches together");

@@ -23,7 +23,7 @@ class VisionTower : public VisionEncoder {
 
   static std::size_t ActivationBytes(const ModelConfig& config, std::int64_t patches);
   static std::size_t ScratchBytes(const ModelConfig& config, std::int64_t patches, int threads);
-  static std::uint64_t Products(const ModelConfig& config, ImageGrid grid);
+  static VisionWork Work(const ModelConfig& config, ImageGrid grid);
 
  private:
   // Every buffer is [patches of the largest call, …] but where said, f32.
@@ -48,6 +48,7 @@ class VisionTower : public VisionEncoder {
   void Mlp(Context& ctx, const VisionLayerWeights& weights, std::int64_t patches);
   View<const float, 2> Pool(Context& ctx, std::span<const ImageGrid> grids);
 
+  const ModelConfig& config_;
   const VisionConfig& vision_;
   const VisionWeights& weights_;
   float eps_;

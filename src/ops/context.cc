@@ -63,9 +63,9 @@ std::vector<CpuLevel> AvailableLevels() {
 
 Context::Context(int threads) : Context(threads, ChosenLevel()) {}
 
-Context::Context(int threads, CpuLevel level)
+Context::Context(int threads, CpuLevel level, ThreadPriority priority)
     : level_(Checked(level, "the caller")), kernels_(&KernelsOf(level)) {
-  pool_ = std::make_unique<ThreadPool>(threads);
+  pool_ = std::make_unique<ThreadPool>(threads, priority);
 }
 
 Context::~Context() = default;

@@ -19,7 +19,7 @@ class Context {
   // Of ChosenLevel().
   explicit Context(int threads);
   // A level that the machine lacks throws Error(kInvalidArgument) listing those that it has.
-  Context(int threads, CpuLevel level);
+  Context(int threads, CpuLevel level, ThreadPriority priority = ThreadPriority::kNormal);
   ~Context();
 
   ThreadPool& pool() { return *pool_; }

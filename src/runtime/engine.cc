@@ -113,17 +113,14 @@ void Engine::CheckTokens(std::span<const std::int32_t> tokens, const SoftBlocks&
                       " values were made for another model; this one has a hidden_size of " +
                       std::to_string(config_.hidden));
     }
-    // Every other sequence may have a row in the same step.
-    const std::int64_t most = kv_.plan().chunk - kv_.plan().sequences + 1;
-    if (IsWhole(place) && place.block->count() > most) {
+    if (IsWhole(place) && place.block->count() > kv_.plan().MostTogether()) {
       throw Error(ErrorKind::kResource,
                   "a picture has " + std::to_string(place.block->count()) +
                       " tokens, which this model must compute in one step; a step has " +
                       std::to_string(kv_.plan().chunk) + " rows for " +
                       std::to_string(kv_.plan().sequences) +
-                      " sequences. Load the model with a chunk of " +
-                      std::to_string(place.block->count() + kv_.plan().sequences - 1) +
-                      ", or give the picture fewer tokens");
+                      " sequences. Load the model with LoadOptions::image_tokens " +
+                      std::to_string(place.block->count()) + " or more, or give the picture fewer");
     }
   }
 }

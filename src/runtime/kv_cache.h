@@ -16,6 +16,7 @@
 // Threads: one caller at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <span>
@@ -47,6 +48,12 @@ struct KvPlan {
   std::int64_t pool_tokens = 0;
   // Sliding layers: positions kept besides for prefixes that other sequences may share.
   std::int64_t prefix_tokens = 0;
+
+  // The most rows of one sequence that a step has room for whatever the others do: each of them may
+  // have a row in it. A picture that is read in both directions may not have more.
+  std::int64_t MostTogether() const { return chunk - sequences + 1; }
+  // A chunk with room for so many.
+  void MakeRoomFor(std::int64_t together) { chunk = std::max(chunk, together + sequences - 1); }
 
   // Pages that one sequence may need, by kind.
   std::int64_t PagesPerSequence(const ModelConfig& config, LayerKind kind) const;

@@ -10,17 +10,7 @@ MappedMediaWeights::MappedMediaWeights(const Checkpoint& checkpoint)
       has_vision_(checkpoint.vision_error().empty()),
       has_audio_(checkpoint.audio_error().empty()) {
   const ModelConfig& config = checkpoint.config();
-  std::int64_t vector_elements = 0;
-  for (const auto& tensors : {VisionTensors(config), AudioTensors(config)}) {
-    for (const ExpectedTensor& tensor : tensors) {
-      // Bounds are kept apart; of what has more dimensions only the depthwise taps are no matrix.
-      const bool taps = tensor.name.ends_with("depthwise_conv1d.weight");
-      if (tensor.shape.size() == 1 || taps) {
-        vector_elements += tensor.shape[0] * (taps ? tensor.shape[2] : 1);
-      }
-    }
-  }
-  vectors_.reserve(static_cast<std::size_t>(vector_elements));
+  vectors_.reserve(VectorBytes(checkpoint) / sizeof(float));
   if (has_vision_) {
     vision_.embed = AsMatrix("embed_vision.embedding_projection.weight");
     if (config.vision->kind == EncoderKind::kTower) {
@@ -33,6 +23,21 @@ MappedMediaWeights::MappedMediaWeights(const Checkpoint& checkpoint)
     audio_.embed = AsMatrix("embed_audio.embedding_projection.weight");
     if (config.audio->kind == EncoderKind::kTower) PlaceAudioTower(*config.audio);
   }
+}
+
+std::uint64_t MappedMediaWeights::VectorBytes(const Checkpoint& checkpoint) {
+  const ModelConfig& config = checkpoint.config();
+  std::int64_t elements = 0;
+  for (const auto& tensors : {VisionTensors(config), AudioTensors(config)}) {
+    for (const ExpectedTensor& tensor : tensors) {
+      // Bounds are kept apart; of what has more dimensions only the depthwise taps are no matrix.
+      const bool taps = tensor.name.ends_with("depthwise_conv1d.weight");
+      if (tensor.shape.size() == 1 || taps) {
+        elements += tensor.shape[0] * (taps ? tensor.shape[2] : 1);
+      }
+    }
+  }
+  return static_cast<std::uint64_t>(elements) * sizeof(float);
 }
 
 void MappedMediaWeights::PlaceVisionTower(const VisionConfig& vision) {

@@ -22,6 +22,8 @@ class MappedMediaWeights {
 
   // Bytes held here, beside the mapped files.
   std::uint64_t bytes() const { return vectors_.size() * sizeof(float); }
+  // What they will be.
+  static std::uint64_t VectorBytes(const Checkpoint& checkpoint);
 
  private:
   Matrix AsMatrix(const std::string& name) const;

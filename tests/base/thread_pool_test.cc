@@ -3,7 +3,11 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -27,9 +31,16 @@ std::set<Share> SharesOf(ThreadPool& pool, std::int64_t count, std::int64_t grai
   return shares;
 }
 
-TEST(ThreadPool, EveryIndexIsCoveredOnceBySharesOfWholeGrains) {
+class ThreadPools : public ::testing::TestWithParam<ThreadPriority> {};
+INSTANTIATE_TEST_SUITE_P(Priorities, ThreadPools,
+                         ::testing::Values(ThreadPriority::kNormal, ThreadPriority::kLow),
+                         [](const auto& priority) {
+                           return priority.param == ThreadPriority::kLow ? "Low" : "Normal";
+                         });
+
+TEST_P(ThreadPools, EveryIndexIsCoveredOnceBySharesOfWholeGrains) {
   for (const int threads : {1, 2, 3, 7}) {
-    ThreadPool pool(threads);
+    ThreadPool pool(threads, GetParam());
     for (const std::int64_t count : {0, 1, 2, 3, 7, 16, 63, 64, 65, 1000}) {
       for (const std::int64_t grain : {1, 2, 16, 64, 5000}) {
         const std::set<Share> shares = SharesOf(pool, count, grain);
@@ -49,14 +60,15 @@ TEST(ThreadPool, EveryIndexIsCoveredOnceBySharesOfWholeGrains) {
   }
 }
 
-TEST(ThreadPool, WhoGetsWhatDependsOnCountGrainAndThreadsAlone) {
-  ThreadPool pool(3);
-  const std::set<Share> first = SharesOf(pool, 100, 8);
+TEST_P(ThreadPools, WhoGetsWhatDependsOnCountGrainAndThreadsAlone) {
+  ThreadPool pool(3, GetParam());
+  ThreadPool normal(3);
+  const std::set<Share> first = SharesOf(normal, 100, 8);
   for (int round = 0; round < 50; ++round) EXPECT_EQ(SharesOf(pool, 100, 8), first);
 }
 
-TEST(ThreadPool, WhatTheLoopWroteIsSeenByTheCaller) {
-  ThreadPool pool(4);
+TEST_P(ThreadPools, WhatTheLoopWroteIsSeenByTheCaller) {
+  ThreadPool pool(4, GetParam());
   std::vector<int> values(997, 0);
   for (int round = 1; round <= 300; ++round) {
     pool.ParallelFor(997, 1, [&](std::int64_t begin, std::int64_t end, int) {
@@ -66,8 +78,8 @@ TEST(ThreadPool, WhatTheLoopWroteIsSeenByTheCaller) {
   }
 }
 
-TEST(ThreadPool, SleepingWorkersWakeForTheNextLoop) {
-  ThreadPool pool(3);
+TEST_P(ThreadPools, SleepingWorkersWakeForTheNextLoop) {
+  ThreadPool pool(3, GetParam());
   for (int round = 0; round < 20; ++round) {
     std::this_thread::sleep_for(std::chrono::milliseconds(3));
     std::atomic<std::int64_t> sum{0};
@@ -76,8 +88,27 @@ TEST(ThreadPool, SleepingWorkersWakeForTheNextLoop) {
   }
 }
 
-TEST(ThreadPool, PoolsComeAndGoWithoutALoopInBetween) {
-  for (int round = 0; round < 50; ++round) ThreadPool pool(4);
+TEST_P(ThreadPools, PoolsComeAndGoWithoutALoopInBetween) {
+  for (int round = 0; round < 50; ++round) ThreadPool pool(4, GetParam());
+}
+
+// Of this thread.
+int Niceness() { return getpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid))); }
+
+TEST(ThreadPool, WorkOfLowPriorityIsDoneByThreadsThatYieldToTheCaller) {
+  const int own = Niceness();
+  for (const int threads : {1, 3}) {
+    ThreadPool pool(threads, ThreadPriority::kLow);
+    std::mutex mutex;
+    std::set<int> seen;
+    pool.ParallelFor(100, 1, [&](std::int64_t, std::int64_t, int) {
+      const std::lock_guard lock(mutex);
+      seen.insert(Niceness());
+    });
+    ASSERT_EQ(seen.size(), 1u);
+    EXPECT_EQ(*seen.begin(), std::min(own + 5, 19));
+  }
+  EXPECT_EQ(Niceness(), own) << "a thread cannot go back";
 }
 
 TEST(FunctionRef, ACopyCallsTheSameCallableAndNotTheReference) {

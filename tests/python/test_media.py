@@ -170,3 +170,39 @@ def test_the_same_for_asyncio(model, pixels):
 
     one, two = asyncio.run(ask())
     assert one.logits_hash == two.logits_hash
+
+
+def test_more_tokens_than_a_step_are_room_at_load(folder, pixels):
+    """The model is a causal one, which needs none: only that the option arrives is seen here."""
+    with culet.Model(folder, context=2048, image_tokens=1120) as roomy:
+        assert roomy.config.image_tokens == 1120
+    with pytest.raises(culet.InvalidArgumentError, match="image_tokens"):
+        culet.ModelConfig(image_tokens=0)
+
+
+def test_ctrl_c_and_close_end_an_encoding(folder):
+    """Ten frames a second of the same picture differ by noise, so that none is known."""
+    import threading
+
+    from culet import _culet
+
+    noise = numpy.random.default_rng(1).integers(0, 255, (40, 30, 30, 3), dtype=numpy.uint8)
+    with culet.Model(folder, context=8192) as own:
+        prompt = own._engine.prompt(
+            "e",
+            system_prompt=None,
+            tools=None,
+            thinking=False,
+            raw=True,
+            media=culet._media.take({"images": list(noise), "media_config": OPTIONS["media_config"]}),
+        )
+        stop = _culet.StopFlag()
+        stop.stop()
+        request = own._engine.start("generate", prompt, culet.GenerationConfig(), stop=stop)
+        assert request.wait().finish_reason == "cancelled"
+        # The handler raises in the main thread while it encodes, or later while it answers.
+        threading.Timer(0.02, lambda: __import__("signal").raise_signal(2)).start()
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                own.generate("e", images=list(noise), **(OPTIONS | {"max_tokens": 200}))
+        assert own.generate("e", temperature=0, max_tokens=1).tokens

@@ -59,6 +59,7 @@ std::vector<SoftInput> InputsOf(const SafetensorsFile& golden, const ModelConfig
       input.key = input.name = "sound at " + std::to_string(begin - rows.begin());
       input.placeholder = static_cast<std::int32_t>(config.media_tokens.audio);
       input.sound_width = tensor.shape[1];
+      input.sound_rows = length;
       const auto end = begin + length * input.sound_width;
       input.rows = [own = std::vector<float>(begin, end)] { return own; };
       inputs.push_back(input);
