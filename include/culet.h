@@ -107,6 +107,8 @@ typedef struct culet_model culet_model;
 //   "threads": 0            0: the CPUs that this process may use
 //   "context": 0            positions of prompt and answer; 0: min(model's maximum, 8192)
 //   "chunk": 512            most rows of one step
+//   "image_tokens"          most tokens of a picture or frame: 12B, 26B-A4B and 31B compute each in
+//                           one step, and "chunk" is made as large as that takes
 //   "sequences": 0          answers computed at once, sessions included; 0: what costs little
 //   "pool_tokens": 0        positions of full layers over all sequences; 0: one context
 //   "prefix_tokens"         positions kept of beginnings that later prompts may share

@@ -25,6 +25,10 @@ struct LoadOptions {
   int threads = 0;           // 0: the CPUs that this process may use
   std::int64_t context = 0;  // positions that fit in the KV cache; 0: min(model's maximum, 8192)
   std::int64_t chunk = 512;  // most rows of one step; longer prompts are computed in such chunks
+  // Most tokens that a picture, or a frame of a video, of a prompt will have (as MediaOptions has
+  // it). Models that read a picture in both directions (12B, 26B-A4B, 31B) compute it in one step,
+  // so their `chunk` is made as large as that takes. Unset: only what `chunk` has room for.
+  std::optional<std::int64_t> image_tokens;
   // How many answers are computed at once, sessions included; others wait. 0: as many as cost
   // little memory in sliding layers, 16 at most.
   int sequences = 0;
@@ -85,9 +89,11 @@ struct ModelInfo {
   std::uint64_t kv_bytes = 0, activation_bytes = 0;
   // Weights without lookup tables read by row and without encoders of media, KV, activations.
   std::uint64_t resident_bytes = 0;
-  // Besides, from the first medium on: the encoders' weights and activations for a picture of as
-  // many tokens as processor_config.json says (280), a sound of 30 s, and soft tokens that are
-  // kept.
+  // Besides, from the first medium on, for pictures of LoadOptions::image_tokens (unset: 1120) and
+  // videos of 60 s with their sound: the encoders' weights and activations, what decoding takes
+  // (pictures of up to 12 million pixels, videos of up to 1920 × 1080), what a prompt holds of
+  // them, and soft tokens that are kept. Where image_tokens is unset and a step has no room for
+  // 1120, what that room would take too.
   std::uint64_t media_bytes = 0;
   std::string cpu_model, cpu_level;
   int threads = 0;

@@ -374,6 +374,10 @@ class ModelConfig(_Checked):
     less."""
     chunk: int = 512
     """Most rows of one step: longer prompts are computed in such chunks."""
+    image_tokens: int | None = None
+    """Most tokens that a picture, or a frame of a video, will have, as in `MediaConfig`. 12B, 26B-A4B and
+    31B compute a picture in one step, and `chunk` is made as large as that takes: give it for more than
+    280."""
     sequences: int = 0
     """Answers and chats that are computed at once; others wait. 0: as many as cost little memory, 16
     at most."""
@@ -413,12 +417,13 @@ class ModelConfig(_Checked):
             return _path(name, value)
         if name == "overrides":
             return _overrides(value)
-        if name == "prefix_tokens" and value is None:
+        if name in ("prefix_tokens", "image_tokens") and value is None:
             return None
         low, high = {
             "threads": (0, 1024),
             "context": (0, 2**24),
             "chunk": (1, 65536),
+            "image_tokens": (1, 65536),
             "sequences": (0, 4096),
             "pool_tokens": (0, 2**40),
             "prefix_tokens": (0, 2**24),
@@ -438,6 +443,7 @@ class ModelConfig(_Checked):
             "threads",
             "context",
             "chunk",
+            "image_tokens",
             "sequences",
             "pool_tokens",
             "prefix_tokens",
@@ -461,6 +467,7 @@ class ModelOptions(TypedDict, total=False):
     threads: int
     context: int
     chunk: int
+    image_tokens: int | None
     sequences: int
     pool_tokens: int
     prefix_tokens: int | None

@@ -7,7 +7,8 @@
 #include "api/text_processor_impl.h"
 #include "base/cpu_features.h"
 #include "checkpoint/sizes.h"
-#include "media/image_patches.h"
+#include "media/processor_config.h"
+#include "media/target_size.h"
 #include "ops/context.h"
 
 namespace culet {
@@ -121,10 +122,60 @@ std::uint64_t NotResidentBytes(const Checkpoint& checkpoint) {
   return bytes;
 }
 
-std::uint64_t MediaBytes(const Checkpoint& checkpoint, int threads) {
-  std::uint64_t bytes =
-      MediaEncoders::PlannedBytes(checkpoint, ImageSettings().max_soft_tokens, threads);
+// What is wrong with the file is said to who shows the model something.
+ProcessorConfig ProcessorOf(const std::filesystem::path& folder) {
+  try {
+    return LoadProcessorConfig(FileSystem::Real(), folder);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// What a prompt holds of a picture of `image_tokens` and of 60 s of video: pixels in the size that
+// the model sees, samples, and what becomes of them.
+std::uint64_t PreparedBytes(const ModelConfig& config, const ProcessorConfig& processor,
+                            std::int64_t image_tokens) {
+  constexpr std::int64_t kSeconds = 60;
+  std::int64_t bytes = 0;
+  if (config.vision) {
+    const std::int64_t side = config.vision->patch_size * config.vision->pooling_kernel_size;
+    const std::int64_t frames = processor.video.fps
+                                    ? static_cast<std::int64_t>(kSeconds * *processor.video.fps)
+                                    : processor.video.num_frames.value_or(32);
+    const std::int64_t tokens =
+        image_tokens + frames * processor.video.frame.max_soft_tokens;
+    bytes += tokens * side * side * 3;
+  }
+  if (config.audio) {
+    const std::int64_t samples = kSeconds * 16000;
+    const std::int64_t features = config.audio->kind == EncoderKind::kTower
+                                      ? kSeconds * 100 * config.audio->mel_bins()
+                                      : samples;
+    bytes += (samples + features) * static_cast<std::int64_t>(sizeof(float));
+  }
+  return static_cast<std::uint64_t>(bytes);
+}
+
+// While a picture of 12 million pixels is decoded (MediaLimits says how much a pixel takes). A
+// video of 1920 × 1080 takes less.
+constexpr std::uint64_t kDecodingBytes = std::uint64_t{84} << 20;
+
+std::uint64_t MediaBytes(const Checkpoint& checkpoint, const LoadOptions& options,
+                         const KvPlan& plan, int threads) {
+  const ModelConfig& config = checkpoint.config();
+  const bool sees = checkpoint.vision_error().empty();
+  if (!sees && !checkpoint.audio_error().empty()) return 0;
+  const std::int64_t image_tokens = options.image_tokens.value_or(kSoftTokenBudgets.back());
+  const MediaEncoders::Plan encoders =
+      MediaEncoders::PlanMemory(checkpoint, image_tokens, threads);
+  std::uint64_t bytes = encoders.kept_bytes + std::max(encoders.passing_bytes, kDecodingBytes);
+  bytes += PreparedBytes(config, ProcessorOf(checkpoint.folder()), image_tokens);
   for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;
+  if (sees && config.bidirectional_vision) {
+    KvPlan roomy = plan;
+    roomy.MakeRoomFor(image_tokens);
+    bytes += PlanMemory(config, roomy, threads).total() - PlanMemory(config, plan, threads).total();
+  }
   return bytes;
 }
 
@@ -153,7 +204,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.inputs = {"text"};
   if (checkpoint.vision_error().empty()) info.inputs.insert(info.inputs.end(), {"image", "video"});
   if (checkpoint.audio_error().empty()) info.inputs.emplace_back("audio");
-  info.media_bytes = MediaBytes(checkpoint, info.threads);
+  info.media_bytes = MediaBytes(checkpoint, options, plan, info.threads);
   info.resident_bytes = info.weight_bytes - NotResidentBytes(checkpoint) + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));

@@ -327,6 +327,7 @@ LoadOptions ParseLoadOptions(std::string_view json, const std::string& place) tr
     options.threads = ReadSmallInt(fields, "threads", options.threads);
     options.context = ReadInt(fields, "context", options.context);
     options.chunk = ReadInt(fields, "chunk", options.chunk);
+    options.image_tokens = fields.OptionalInt("image_tokens", 1, kMost);
     options.sequences = ReadSmallInt(fields, "sequences", options.sequences);
     options.pool_tokens = ReadInt(fields, "pool_tokens", options.pool_tokens);
     options.prefix_tokens = fields.OptionalInt("prefix_tokens", 0, kMost);

@@ -171,6 +171,7 @@ KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions
   CheckRange("LoadOptions::context", options.context, 0, kMost);
   CheckRange("LoadOptions::chunk", options.chunk, 1, 65536);
   CheckRange("LoadOptions::sequences", options.sequences, 0, 4096);
+  CheckRange("LoadOptions::image_tokens", options.image_tokens.value_or(1), 1, 65536);
   CheckRange("LoadOptions::pool_tokens", options.pool_tokens, 0, std::int64_t{1} << 40);
   CheckRange("LoadOptions::prefix_tokens", options.prefix_tokens.value_or(0), 0, kMost);
   CheckRange("LoadOptions::rewind_tokens", options.rewind_tokens, 0, kMost);
@@ -187,7 +188,10 @@ KvPlan ResolveKvPlan(const ModelConfig& config, DType weights, const LoadOptions
     case KvType::kBf16: plan.dtype = DType::kBF16; break;
     case KvType::kInt8: plan.dtype = DType::kI8; break;
   }
+  const std::int64_t together = config.bidirectional_vision ? options.image_tokens.value_or(0) : 0;
+  plan.MakeRoomFor(together);
   plan.sequences = options.sequences > 0 ? options.sequences : CheapSequences(config, plan);
+  plan.MakeRoomFor(together);
   return plan;
 }
 

@@ -17,6 +17,7 @@ namespace {
 
 struct InfoOptions {
   ModelOptions model;
+  std::optional<std::int64_t> image_tokens;
   bool json = false;
 };
 
@@ -92,7 +93,9 @@ void PrintPlanned(const ModelInfo& info) {
 
 int Run(const InfoOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model);
-  const ModelInfo info = Describe(path, options.model.ToLoadOptions());
+  LoadOptions load = options.model.ToLoadOptions();
+  load.image_tokens = options.image_tokens;
+  const ModelInfo info = Describe(path, load);
   PrintWarnings(info);
   if (options.model.verbose) PrintPlan(info);
   if (options.json) {
@@ -113,6 +116,9 @@ Command AddInfo(CLI::App& app) {
                                     "  culet info pebble\n"
                                     "  culet info MODEL --context 131072 --json\n");
   options->model.AddModel(*command);
+  AddNumber(*command, "--image-tokens", &options->image_tokens,
+            "Plan for pictures of up to so many tokens: 70, 140,\n280, 560 or 1120; without it for the largest",
+            "N");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   options->model.AddThreads(*command);
   options->model.AddKv(*command);

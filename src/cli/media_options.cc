@@ -62,16 +62,7 @@ MediaOptions MediaArguments::ToMediaOptions() const {
 }
 
 void MediaArguments::MakeRoom(LoadOptions* options) const {
-  constexpr std::int64_t kOthers = 16;  // rows of sequences that decode beside it
-  const std::int64_t most = std::max(image_tokens.value_or(0), video_tokens.value_or(0));
-  options->chunk = std::max(options->chunk, most + kOthers);
-}
-
-OrderedJson MediaPart(MediaKind kind, const std::string& path) {
-  OrderedJson part = OrderedJson::object();
-  part["type"] = std::string(MediaKindName(kind));
-  part["path"] = std::filesystem::absolute(path).lexically_normal().string();
-  return part;
+  options->image_tokens = std::max(image_tokens, video_tokens);  // none is less than any
 }
 
 }  // namespace culet::cli

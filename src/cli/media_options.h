@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/json.h"
 #include "cli/command.h"
 #include "culet/media.h"
 #include "culet/model.h"
@@ -31,15 +30,11 @@ struct MediaArguments {
   std::vector<Media> ToMedia() const;
   // Throws Error(kInvalidArgument) naming the option.
   MediaOptions ToMediaOptions() const;
-  // Steps as long as the largest picture asked for: a model that reads pictures in both directions
-  // computes each in one.
+  // Room for the largest picture asked for.
   void MakeRoom(LoadOptions* options) const;
 };
 
 // Throws Error(kNotFound) where it is not there. `place`: the option.
 Media OpenMedia(MediaKind kind, const std::string& path, const std::string& place);
-
-// A part of a message's content, as TextProcessor::RenderTokens takes it.
-OrderedJson MediaPart(MediaKind kind, const std::string& path);
 
 }  // namespace culet::cli

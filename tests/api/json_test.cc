@@ -49,17 +49,18 @@ TEST(OptionsFromJson, NothingLeavesTheDefaults) {
 // reader must know it, and so must the list in culet.h.
 TEST(OptionsFromJson, EveryLoadOptionHasItsKey) {
   const LoadOptions options = ParseLoadOptions(
-      R"({"threads": 1, "context": 2, "chunk": 3, "sequences": 4, "pool_tokens": 5,
+      R"({"threads": 1, "context": 2, "chunk": 3, "image_tokens": 10, "sequences": 4, "pool_tokens": 5,
           "prefix_tokens": 6, "prompt_rows_beside_decoding": 7, "queue": 8, "kv": "bf16",
           "rewind_tokens": 9, "tokenizer": "there", "allow_control_tokens": true,
           "overrides": {"text_config.sliding_window": 256, "activation": "gelu"},
           "cpu": "plain"})",
       "the options");
-  const auto& [threads, context, chunk, sequences, pool_tokens, prefix_tokens, rows, queue, kv,
-               rewind_tokens, tokenizer, allow_control_tokens, overrides, cpu] = options;
+  const auto& [threads, context, chunk, image_tokens, sequences, pool_tokens, prefix_tokens, rows,
+               queue, kv, rewind_tokens, tokenizer, allow_control_tokens, overrides, cpu] = options;
   EXPECT_EQ(threads, 1);
   EXPECT_EQ(context, 2);
   EXPECT_EQ(chunk, 3);
+  EXPECT_EQ(image_tokens, 10);
   EXPECT_EQ(sequences, 4);
   EXPECT_EQ(pool_tokens, 5);
   EXPECT_EQ(prefix_tokens, 6);
@@ -82,7 +83,7 @@ TEST(OptionsFromJson, EveryGenerateOptionHasItsKey) {
           "logprobs": 3, "ignore_stop_tokens": true, "timeout_s": 4})",
       "the options");
   const auto& [max_tokens, temperature, top_k, top_p, min_p, penalty, seed, stop, logprobs, ignore,
-               timeout_s, on_prefill] = options;
+               timeout_s, on_prefill, on_media] = options;
   EXPECT_EQ(max_tokens, 1);
   EXPECT_EQ(temperature, 0.5);
   EXPECT_EQ(top_k, 2);
@@ -95,6 +96,7 @@ TEST(OptionsFromJson, EveryGenerateOptionHasItsKey) {
   EXPECT_TRUE(ignore);
   EXPECT_EQ(timeout_s, 4);
   EXPECT_FALSE(on_prefill);
+  EXPECT_FALSE(on_media);
   EXPECT_EQ(ParseGenerateOptions(R"({"stop": "a"})", "").stop, std::vector<std::string>{"a"});
 }
 
