@@ -6,11 +6,13 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "cli/bench_images.h"
 #include "cli/bench_measure.h"
 #include "cli/bench_users.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/log.h"
+#include "cli/media_options.h"
 #include "cli/model_options.h"
 #include "cli/model_path.h"
 #include "cli/output.h"
@@ -26,17 +28,14 @@ struct BenchOptions {
   std::string decode = "64";
   std::string context = "512";
   std::string users = "0";
+  std::string image;
+  std::string images = "1";
+  std::string image_tokens = "0";
   std::int64_t repeat = 5;
   std::uint64_t seed = 1;
   bool json = false;
   bool csv = false;
 };
-
-void AddSpread(OrderedJson* object, const std::string& name, const Spread& spread) {
-  (*object)[name] = spread.median;
-  (*object)[name + "_min"] = spread.min;
-  (*object)[name + "_max"] = spread.max;
-}
 
 OrderedJson UsersJson(const std::vector<UsersResult>& results) {
   OrderedJson users = OrderedJson::array();
@@ -55,7 +54,7 @@ OrderedJson UsersJson(const std::vector<UsersResult>& results) {
 }
 
 void WriteJson(const ModelInfo& info, const BenchResult& result,
-               const std::vector<UsersResult>& users) {
+               const std::vector<UsersResult>& users, const std::vector<ImagesResult>& images) {
   OrderedJson machine = {
       {"cpu", info.cpu_model}, {"level", info.cpu_level}, {"threads", info.threads}};
   AddSpread(&machine, "read_gb_s", result.read_gb_s);
@@ -84,15 +83,17 @@ void WriteJson(const ModelInfo& info, const BenchResult& result,
   object.Add("prefill", prefill);
   object.Add("decode", decode);
   object.Add("users", UsersJson(users));
+  object.Add("images", ImagesJson(images));
   object.Add("load_ms", result.load_ms);
   object.Add("first_prompt_ms", result.first_prompt_ms);
   object.Add("start_to_first_token_ms", result.start_to_first_token_ms);
-  object.Add("planned_resident_bytes", info.resident_bytes);
+  object.Add("planned_resident_bytes", info.resident_bytes + (images.empty() ? 0 : info.media_bytes));
   object.Add("peak_rss_bytes", result.peak_rss_bytes);
   Output::Standard().Write(object.Text() + "\n");
 }
 
-void WriteCsv(const BenchResult& result, const std::vector<UsersResult>& users) {
+void WriteCsv(const BenchResult& result, const std::vector<UsersResult>& users,
+              const std::vector<ImagesResult>& images) {
   std::string text = "kind,context,tokens,tokens_per_s,min,max,ratio,ratio_min,ratio_max,users\n";
   const auto row = [&](const char* kind, std::int64_t context, std::int64_t tokens,
                        const Spread& rate, const Spread& ratio, std::int64_t count = 1) {
@@ -107,6 +108,11 @@ void WriteCsv(const BenchResult& result, const std::vector<UsersResult>& users) 
   }
   for (const UsersResult& run : users) {
     row("users", run.context, run.tokens, run.tokens_per_s, run.ratio_to_one, run.users);
+  }
+  for (const ImagesResult& run : images) {
+    const auto per_s = [&](double ms) { return Rate(run.tokens, ms); };
+    row("images", 0, run.tokens, {per_s(run.ms.median), per_s(run.ms.max), per_s(run.ms.min)},
+        run.ratio_to_peak, run.images);
   }
   Output::Standard().Write(text);
 }
@@ -127,7 +133,7 @@ std::string UsersText(const std::vector<UsersResult>& users) {
 }
 
 void WriteText(const ModelInfo& info, const BenchResult& result,
-               const std::vector<UsersResult>& users) {
+               const std::vector<UsersResult>& users, const std::vector<ImagesResult>& images) {
   std::string text =
       fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
                   info.cpu_model, info.cpu_level, info.threads, Version());
@@ -135,8 +141,10 @@ void WriteText(const ModelInfo& info, const BenchResult& result,
       "machine: reads {:.1f} GB/s ({:.1f} to {:.1f}), {:.0f} Gflop/s ({:.0f} to {:.0f})\n\n",
       result.read_gb_s.median, result.read_gb_s.min, result.read_gb_s.max,
       result.peak_gflops.median, result.peak_gflops.min, result.peak_gflops.max);
-  text += fmt::format("{:<8} {:>8} {:>7} {:>10} {:>10} {:>10}   {}\n", "", "context", "tokens",
-                      "tokens/s", "min", "max", "of the limit");
+  if (!result.prefill.empty() || !result.decode.empty()) {
+    text += fmt::format("{:<8} {:>8} {:>7} {:>10} {:>10} {:>10}   {}\n", "", "context", "tokens",
+                        "tokens/s", "min", "max", "of the limit");
+  }
   for (const PrefillResult& run : result.prefill) {
     text += fmt::format(
         "{:<8} {:>8} {:>7} {:>10.2f} {:>10.2f} {:>10.2f}   {:.1f}% of the multiply-adds\n",
@@ -151,12 +159,16 @@ void WriteText(const ModelInfo& info, const BenchResult& result,
         run.tokens_per_s.max, 100 * run.ratio_to_bandwidth.median, run.bytes_per_token / 1e9);
   }
   if (!users.empty()) text += UsersText(users);
-  text +=
-      fmt::format("\nstart to first token {}, of it loading {} and the first prompt {}\n",
-                  FormatMilliseconds(result.start_to_first_token_ms),
-                  FormatMilliseconds(result.load_ms), FormatMilliseconds(result.first_prompt_ms));
+  if (!images.empty()) text += ImagesText(images);
+  text += '\n';
+  if (!result.prefill.empty()) {
+    text +=
+        fmt::format("start to first token {}, of it loading {} and the first prompt {}\n",
+                    FormatMilliseconds(result.start_to_first_token_ms),
+                    FormatMilliseconds(result.load_ms), FormatMilliseconds(result.first_prompt_ms));
+  }
   text += fmt::format("resident at most {}, planned {}\n", FormatBytes(result.peak_rss_bytes),
-                      FormatBytes(info.resident_bytes));
+                      FormatBytes(info.resident_bytes + (images.empty() ? 0 : info.media_bytes)));
   Output::Standard().Write(text);
 }
 
@@ -200,6 +212,29 @@ UsersPlan PlanUsers(const BenchOptions& options, const BenchPlan& plan) {
   return users;
 }
 
+ImagesPlan PlanImages(const BenchOptions& options, const BenchPlan& plan) {
+  constexpr std::int64_t kMostImages = 256;
+  ImagesPlan images;
+  images.file = options.image;
+  images.repeats = plan.repeats;
+  if (options.image.empty()) {
+    if (options.images != "1" || options.image_tokens != "0") {
+      throw Error(ErrorKind::kInvalidArgument,
+                  "--images and --image-tokens are of the picture that --image FILE names");
+    }
+    return images;
+  }
+  images.counts = ParseNumbers(options.images, "--images", 1);
+  images.budgets = NumbersOrNone(options.image_tokens, "--image-tokens");
+  for (const std::int64_t count : images.counts) {
+    if (count <= kMostImages) continue;
+    throw Error(ErrorKind::kInvalidArgument, "--images has " + std::to_string(count) + "; " +
+                                                 std::to_string(kMostImages) + " are the most");
+  }
+  OpenMedia(MediaKind::kImage, options.image, "--image");  // or say that it is not there
+  return images;
+}
+
 int Run(const BenchOptions& options) {
   const std::filesystem::path path = ResolveModel(options.model.model);
   if (options.json && options.csv) {
@@ -215,13 +250,14 @@ int Run(const BenchOptions& options) {
   plan.contexts = ParseNumbers(options.context, "--context", 0);
   plan.repeats = static_cast<int>(options.repeat);
   plan.seed = options.seed;
-  if (plan.prefill.empty() && plan.decode.empty()) {
+  if (plan.prefill.empty() && plan.decode.empty() && options.image.empty()) {
     throw Error(ErrorKind::kInvalidArgument, "--prefill 0 and --decode 0 leave nothing to measure");
   }
   CheckLength(plan.prefill, "--prefill");
   CheckLength(plan.decode, "--decode");
   CheckLength(plan.contexts, "--context");
   const UsersPlan users_plan = PlanUsers(options, plan);
+  const ImagesPlan images_plan = PlanImages(options, plan);
   LoadOptions load = options.model.ToLoadOptions();
   load.context = std::max(plan.LongestContext(), users_plan.LongestContext());
   load.sequences = static_cast<int>(users_plan.Sequences());
@@ -240,16 +276,19 @@ int Run(const BenchOptions& options) {
   const auto on_step = [&](int done, int total) {
     progress.Show(done, total, fmt::format("run {} of {}", done + 1, total));
   };
+  if (!images_plan.counts.empty()) WarmUpImages(model, images_plan);
   const BenchResult result = RunBench(model, plan, load_ms, on_step);
   std::vector<UsersResult> users;
   if (!users_plan.users.empty()) users = RunUsers(model, users_plan, on_step);
+  std::vector<ImagesResult> images;
+  if (!images_plan.counts.empty()) images = RunImages(model, images_plan, on_step);
   progress.Clear();
   if (options.json) {
-    WriteJson(model->info(), result, users);
+    WriteJson(model->info(), result, users, images);
   } else if (options.csv) {
-    WriteCsv(result, users);
+    WriteCsv(result, users, images);
   } else {
-    WriteText(model->info(), result, users);
+    WriteText(model->info(), result, users, images);
   }
   return 0;
 }
@@ -263,7 +302,8 @@ Command AddBench(CLI::App& app) {
       "  culet bench MODEL\n"
       "  culet bench MODEL --prefill 128,512,2048 --decode 64 --context 512,4096 --json\n"
       "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n"
-      "  culet bench MODEL --prefill 0 --context 128 --users 1,2,4,8\n");
+      "  culet bench MODEL --prefill 0 --context 128 --users 1,2,4,8\n"
+      "  culet bench MODEL --prefill 0 --decode 0 --image cat.jpg --image-tokens 280,1120\n");
   options->model.AddModel(*command);
   AddText(*command, "--prefill", &options->prefill, "LIST",
           "Prompt lengths, with commas between; 0: none");
@@ -273,6 +313,11 @@ Command AddBench(CLI::App& app) {
   AddText(*command, "--users", &options->users, "LIST",
           "Users who ask at once, each with a prompt of --context\nand an answer of --decode "
           "tokens, list; 0: none");
+  AddText(*command, "--image", &options->image, "FILE",
+          "A picture: measure each stage of its way into the\nmodel");
+  AddText(*command, "--images", &options->images, "LIST", "So many of it at once, list");
+  AddText(*command, "--image-tokens", &options->image_tokens, "LIST",
+          "Most tokens of a picture, list; 0: as the model's\nprocessor config says");
   AddNumber(*command, "--repeat", &options->repeat, "Runs of each", "N", "5");
   AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt", "N", "1");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");

@@ -188,6 +188,12 @@ Spread SpreadOf(std::vector<double> values) {
   return spread;
 }
 
+void AddSpread(OrderedJson* object, const std::string& name, const Spread& spread) {
+  (*object)[name] = spread.median;
+  (*object)[name + "_min"] = spread.min;
+  (*object)[name + "_max"] = spread.max;
+}
+
 std::int64_t BenchPlan::LongestContext() const {
   std::int64_t longest = 1;
   for (const std::int64_t count : prefill) longest = std::max(longest, count);

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "culet/generate.h"
 #include "culet/model.h"
 #include "culet/tools.h"
@@ -22,6 +23,8 @@ struct Spread {
 };
 // Of at least one value.
 Spread SpreadOf(std::vector<double> values);
+// As members `name`, `name`_min and `name`_max.
+void AddSpread(OrderedJson* object, const std::string& name, const Spread& spread);
 
 struct PrefillResult {
   std::int64_t tokens = 0;
