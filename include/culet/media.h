@@ -64,6 +64,10 @@ class CULET_EXPORT Media {
   std::shared_ptr<const MediaOptions> options_;
 };
 
+// What the file at `path` is, by its content; none: no picture, sound or video, or no file at all.
+// Nothing is decoded. Throws Error(kIo). Any thread.
+CULET_EXPORT std::optional<MediaKind> RecognizeMedia(const std::filesystem::path& path);
+
 // What of a prompt stands for media: see Prompt::media.
 struct PromptMedia;
 

@@ -5,7 +5,7 @@
 
 #include "api/media_impl.h"
 #include "base/error.h"
-#include "media/target_size.h"
+#include "media/recognize.h"
 
 namespace culet {
 namespace {
@@ -78,6 +78,21 @@ Media Media::With(const MediaOptions& options) const try {
   Media medium = *this;
   medium.options_ = std::make_shared<const MediaOptions>(options);
   return medium;
+} catch (...) {
+  RethrowAsError();
+}
+
+std::optional<MediaKind> RecognizeMedia(const std::filesystem::path& path) try {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return std::nullopt;
+  MediaSource source = MediaSource::Open(path);
+  switch (RecognizeFile(source)) {
+    case FileKind::kOther: return std::nullopt;
+    case FileKind::kPicture: return MediaKind::kImage;
+    case FileKind::kSound: return MediaKind::kAudio;
+    case FileKind::kClip: return MediaKind::kVideo;
+  }
+  return std::nullopt;
 } catch (...) {
   RethrowAsError();
 }

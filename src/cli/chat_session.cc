@@ -23,7 +23,9 @@ constexpr std::string_view kQuotes = "\"\"\"";
 constexpr const char* kHelp =
     "/system [TEXT]   show or set the system prompt (/system \"\" removes it)\n"
     "/think [on|off]  show or set whether the model thinks before it answers\n"
-    "/image FILE      show a picture with the next message (/audio, /video likewise)\n"
+    "/image FILE      show a picture with the next message (/audio, /video likewise); a path that\n"
+    "                 is dropped into the terminal is one too\n"
+    "/remove [N]      take the last, or the N-th, of those back\n"
     "/undo            forget the last turn\n"
     "/reset           forget the conversation; the system prompt stays\n"
     "/stats           what the last turn took\n"
@@ -102,12 +104,19 @@ void ChatSession::Run() {
     if (Trimmed(message).empty()) continue;
     try {
       if (message.starts_with("//")) {
-        Turn(message.substr(1));
-      } else if (message[0] == '/') {
-        if (!Command(Trimmed(message))) return;
-      } else {
-        Turn(message);
+        Turn(message.substr(1), media_);
+        continue;
       }
+      // Only a person drops files; what comes through a pipe is as it is.
+      std::vector<DroppedFile> dropped;
+      if (reader_.interactive()) dropped = FindDroppedFiles(message);
+      const bool is_path = !dropped.empty() && dropped.front().begin == 0;
+      if (message[0] == '/' && !is_path) {
+        if (!Command(Trimmed(message))) return;
+        continue;
+      }
+      std::vector<Media> media = media_;
+      if (TakeDropped(std::move(dropped), &message, &media)) Turn(message, media);
     } catch (const Error& error) {
       // Only this turn is lost.
       Output::Standard().Flush();
@@ -145,6 +154,8 @@ bool ChatSession::Command(const std::string& line) {
              : name == "/audio" ? MediaKind::kAudio
                                 : MediaKind::kVideo,
              argument);
+  } else if (name == "/remove") {
+    RemoveMedia(argument);
   } else if (name == "/undo") {
     if (!conversation_.Undo()) {
       Say("there is no turn to forget");
@@ -173,8 +184,8 @@ bool ChatSession::Command(const std::string& line) {
     }
   } else {
     const std::string nearest =
-        NearestName(name, {"/help", "/system", "/think", "/image", "/audio", "/video", "/undo",
-                           "/reset", "/stats", "/save", "/load", "/exit"});
+        NearestName(name, {"/help", "/system", "/think", "/image", "/audio", "/video",
+                           "/remove", "/undo", "/reset", "/stats", "/save", "/load", "/exit"});
     throw Error(ErrorKind::kInvalidArgument,
                 "there is no command " + name +
                     (nearest.empty() ? "; /help lists them" : "; did you mean " + nearest + "?"));
@@ -190,6 +201,7 @@ GenerateResult ChatSession::Answer(Statistics* statistics) {
   AnswerPrinter printer;
   GenerateOptions options = options_;
   options.on_prefill = PrefillProgress();
+  options.on_media = MediaProgress();
   const GenerateResult answer = session_.Generate(
       prompt, options, [&](const GenerateEvent& event) { printer.Show(event); },
       [] { return InterruptGuard::Pending(); });
@@ -219,19 +231,112 @@ bool ChatSession::AskForResponses(const GenerateResult& answer) {
   return true;
 }
 
+std::int64_t ChatSession::CheckMedium(const Media& medium) const {
+  const Prompt prompt = model_->text().RawPrompt("", std::span(&medium, 1), media_options_);
+  for (const std::string& warning : prompt.warnings) Warn(warning);
+  return static_cast<std::int64_t>(prompt.tokens.size()) - 1;
+}
+
 // For the next message. What is wrong with it is said now.
 void ChatSession::AddMedia(MediaKind kind, const std::string& path) {
   const Media medium = OpenMedia(kind, path, std::string(MediaKindName(kind)));
-  const Prompt prompt = model_->text().RawPrompt("", std::span(&medium, 1), media_options_);
-  for (const std::string& warning : prompt.warnings) Warn(warning);
-  media_.push_back(MediaPart(kind, path));
-  Say(fmt::format("{} goes with the next message: {} tokens", path, prompt.tokens.size() - 1));
+  const std::int64_t tokens = CheckMedium(medium);
+  media_.push_back(medium);
+  Say(fmt::format("{} {} goes with the next message: {} tokens (/remove takes it back)",
+                  MediaKindName(kind), path, tokens));
 }
 
-void ChatSession::Turn(const std::string& message) {
+void ChatSession::RemoveMedia(const std::string& which) {
+  if (media_.empty()) {
+    Say("no picture, sound or video waits for the next message");
+    return;
+  }
+  auto number = static_cast<std::int64_t>(media_.size());
+  if (!which.empty()) ParseNumber(which, "/remove", &number);
+  if (number < 1 || number > static_cast<std::int64_t>(media_.size())) {
+    throw Error(ErrorKind::kInvalidArgument, "/remove " + which + ": " +
+                                                 std::to_string(media_.size()) +
+                                                 " wait for the next message");
+  }
+  const auto medium = media_.begin() + (number - 1);
+  const std::string name = medium->name();
+  media_.erase(medium);
+  Say(fmt::format("{} stays out; {} left for the next message", name, media_.size()));
+}
+
+bool ChatSession::TakeDropped(std::vector<DroppedFile> files, std::string* message,
+                              std::vector<Media>* media) {
+  // What the path stands in.
+  std::string rest;
+  std::size_t done = 0;
+  for (const DroppedFile& file : files) {
+    rest += message->substr(done, file.begin - done);
+    done = file.end;
+  }
+  rest += message->substr(done);
+  if (Trimmed(rest).empty() && !files.empty()) {
+    for (const DroppedFile& file : files) {
+      if (!file.kind) {
+        throw Error(ErrorKind::kInvalidArgument,
+                    file.path +
+                        " is no picture, sound or video. A message that begins with a slash is "
+                        "written with two");
+      }
+      AddMedia(*file.kind, file.path);
+    }
+    return false;
+  }
+  const std::vector<std::string>& inputs = model_->info().inputs;
+  std::erase_if(files, [&](const DroppedFile& file) {
+    if (!file.kind) return true;  // a message may speak of files
+    if (std::ranges::count(inputs, MediaKindName(*file.kind)) > 0) return false;
+    Note(fmt::format("{} stays text: the model does not take this kind", file.path));
+    return true;
+  });
+  if (files.empty()) return true;
+  // Each gets a marker where its path stood. Those that wait have theirs, or get one in front.
+  std::string text;
+  std::vector<Media> ordered;
+  std::vector<Media> waiting = *media;
+  const auto marker = [](MediaKind kind) { return fmt::format("<{}>", MediaKindName(kind)); };
+  const auto take_marked = [&](std::string_view piece) {
+    text += piece;
+    for (const MediaKind kind : {MediaKind::kImage, MediaKind::kAudio, MediaKind::kVideo}) {
+      const std::string own = marker(kind);
+      for (std::size_t at = piece.find(own); at != std::string_view::npos;
+           at = piece.find(own, at + 1)) {
+        const auto next = std::ranges::find(waiting, kind, &Media::kind);
+        if (next == waiting.end()) break;
+        ordered.push_back(*next);
+        waiting.erase(next);
+      }
+    }
+  };
+  done = 0;
+  for (const DroppedFile& file : files) {
+    take_marked(std::string_view(*message).substr(done, file.begin - done));
+    done = file.end;
+    const Media medium = OpenMedia(*file.kind, file.path, std::string(MediaKindName(*file.kind)));
+    Say(fmt::format("{} {}: {} tokens", MediaKindName(*file.kind), file.path,
+                    CheckMedium(medium)));
+    text += marker(*file.kind);
+    ordered.push_back(medium);
+  }
+  take_marked(std::string_view(*message).substr(done));
+  std::string front;
+  for (const Media& medium : waiting) {
+    if (std::ranges::count(ordered, medium.kind(), &Media::kind) > 0) front += marker(medium.kind());
+  }
+  *message = front + text;
+  *media = std::move(waiting);
+  media->insert(media->end(), ordered.begin(), ordered.end());
+  return true;
+}
+
+void ChatSession::Turn(const std::string& message, const std::vector<Media>& media) {
   CheckUtf8(message, "the message");
   const std::size_t turns_before = conversation_.turns();
-  conversation_.AddUser(message, media_);
+  conversation_.AddUser(message, media);
   Statistics statistics;
   try {
     for (;;) {

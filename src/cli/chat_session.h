@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/conversation.h"
+#include "cli/dropped_files.h"
 #include "cli/line_reader.h"
 #include "culet/generate.h"
 
@@ -37,8 +38,14 @@ class ChatSession {
   LineReader::Outcome ReadMessage(std::string* message);
   LineReader::Outcome ReadTripleQuoted(std::string first, std::string* message);
   bool Command(const std::string& line);  // false: leave
+  // What the medium takes; refuses what the model does not take.
+  std::int64_t CheckMedium(const Media& medium) const;
   void AddMedia(MediaKind kind, const std::string& path);
-  void Turn(const std::string& message);
+  void RemoveMedia(const std::string& which);
+  // Takes media out of the message whose paths were dropped into it. False: nothing is left of it.
+  bool TakeDropped(std::vector<DroppedFile> files, std::string* message,
+                   std::vector<Media>* media);
+  void Turn(const std::string& message, const std::vector<Media>& media);
   GenerateResult Answer(Statistics* statistics);
   bool AskForResponses(const GenerateResult& answer);
   void ShowStatistics() const;
@@ -48,7 +55,7 @@ class ChatSession {
   GenerateOptions options_;
   Session session_;
   MediaOptions media_options_;
-  OrderedJson media_ = OrderedJson::array();  // parts of the next message
+  std::vector<Media> media_;  // of the next message
   Conversation conversation_;
   LineReader reader_;
   std::vector<Statistics> statistics_;  // of the turns that were answered here and not undone

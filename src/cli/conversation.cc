@@ -57,12 +57,14 @@ std::string RequestOf(const OrderedJson& messages, const std::string& tools, boo
 
 }  // namespace
 
-void Conversation::AddUser(const std::string& text, const OrderedJson& media) {
-  OrderedJson message = {{"role", "user"}, {"content", text}};
-  if (!media.empty()) {
-    OrderedJson parts = media;
-    parts.push_back({{"type", "text"}, {"text", text}});
-    message["content"] = parts;
+void Conversation::AddUser(const std::string& text, std::vector<Media> media) {
+  OrderedJson message = {{"role", "user"}};
+  message["content"] = ParseOrderedJson(MessageContent(text, &media), "the message");
+  auto medium = media.begin();
+  for (OrderedJson& part : message["content"]) {
+    if (part.is_object() && part["type"] != "text") {
+      part["path"] = std::filesystem::absolute((medium++)->name()).lexically_normal().string();
+    }
   }
   messages_.push_back(message);
 }

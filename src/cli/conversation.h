@@ -18,8 +18,9 @@ class Conversation {
   std::string system;  // empty: none
   bool think = false;
 
-  // `media`: parts of the content (see MediaPart), in front of the text.
-  void AddUser(const std::string& text, const OrderedJson& media = OrderedJson::array());
+  // `media`: files, whose names are kept; they stand before the text, or where it has markers.
+  // Throws Error(kInvalidArgument) as MessageContent does.
+  void AddUser(const std::string& text, std::vector<Media> media = {});
   // With thinking and calls; a call gets an id, by which AddToolResponse names it.
   void AddAnswer(const GenerateResult& answer);
   void AddToolResponse(std::size_t call, const std::string& name, const std::string& response);
