@@ -176,23 +176,32 @@ std::shared_ptr<const PromptMedia> MediaPreparer::Picture(const Media& medium, R
   return block;
 }
 
-PreparedMedia MediaPreparer::PrepareImage(const Media& medium, const MediaOptions& options) const {
+RgbImage MediaPreparer::DecodeImage(const Media& medium) const {
   NeedVision(medium);
-  const Media::Impl& impl = *medium.impl();
+  MediaSource source = SourceOf(*medium.impl());
+  return LoadImage(source);
+}
+
+ImageSettings MediaPreparer::ImageSettingsOf(const MediaOptions& options) const {
+  CheckOptions(options);
   ImageSettings settings = processor_.image;
   settings.max_soft_tokens = options.image_tokens.value_or(settings.max_soft_tokens);
   settings.resize = ResizeRuleOf(options);
+  return settings;
+}
+
+PreparedMedia MediaPreparer::PrepareImage(const Media& medium, const MediaOptions& options) const {
+  NeedVision(medium);
+  const ImageSettings settings = ImageSettingsOf(options);
+  const RgbImage& given = medium.impl()->image;
   PreparedMedia prepared;
   const MediaTokens& tokens = config_.media_tokens;
   TokenText(tokens.image, "image_token_id");
-  if (!impl.image.pixels.empty()) {
-    prepared.blocks.push_back(
-        Picture(medium, ResizeToBudget(impl.image, settings), settings, tokens.image));
-  } else {
-    MediaSource source = SourceOf(impl);
-    prepared.blocks.push_back(
-        Picture(medium, ResizeToBudget(LoadImage(source), settings), settings, tokens.image));
-  }
+  prepared.blocks.push_back(
+      Picture(medium,
+              given.pixels.empty() ? ResizeToBudget(DecodeImage(medium), settings)
+                                   : ResizeToBudget(given, settings),
+              settings, tokens.image));
   prepared.text =
       Wrapped(*prepared.blocks.front(), tokens.boi, "boi_token_id", tokens.eoi, "eoi_token_id");
   return prepared;
@@ -235,19 +244,30 @@ PreparedMedia MediaPreparer::PrepareAudio(const Media& medium) const {
     MediaSource source = SourceOf(impl);
     samples = LoadSound(source).samples;
   }
-  const auto count = static_cast<std::int64_t>(samples.size());
-  if (config_.audio->kind == EncoderKind::kTower && count > kMelMaxSamples) {
-    const auto tenths = static_cast<std::int64_t>(std::ceil(10.0 * count / kSampleRate));
-    throw Error(ErrorKind::kInvalidArgument,
-                medium.name() + ": the sound is " + std::to_string(tenths / 10) + "." +
-                    std::to_string(tenths % 10) +
-                    " s long; the model hears 30 s of one sound. Cut it into pieces");
-  }
   PreparedMedia prepared;
-  prepared.blocks.push_back(Sound(medium.name(), samples));
-  prepared.text = Wrapped(*prepared.blocks.front(), config_.media_tokens.boa, "boa_token_id",
-                          config_.media_tokens.eoa, "eoa_token_id");
+  AddSound(medium.name(), samples, &prepared);
+  if (prepared.blocks.size() > 1) {
+    prepared.warnings.push_back(
+        medium.name() + ": the model hears 30 s of one sound; it is given as " +
+        std::to_string(prepared.blocks.size()) + " sounds, one behind the other");
+  }
   return prepared;
+}
+
+void MediaPreparer::AddSound(const std::string& name, std::span<const float> samples,
+                             PreparedMedia* prepared) const {
+  const MediaTokens& tokens = config_.media_tokens;
+  const std::size_t piece = config_.audio->kind == EncoderKind::kTower
+                                ? static_cast<std::size_t>(kMelMaxSamples)
+                                : samples.size();
+  for (std::size_t begin = 0; begin < samples.size(); begin += piece) {
+    const auto part = samples.subspan(begin, std::min(piece, samples.size() - begin));
+    // What is left behind the last whole piece may be too little for a frame.
+    if (begin > 0 && static_cast<std::int64_t>(part.size()) <= kMelHop) break;
+    const auto block = Sound(name, part);
+    prepared->text += Wrapped(*block, tokens.boa, "boa_token_id", tokens.eoa, "eoa_token_id");
+    prepared->blocks.push_back(block);
+  }
 }
 
 // Frames with the time before each, joined by spaces (Gemma4Processor.replace_video_token), and
@@ -273,16 +293,9 @@ PreparedMedia MediaPreparer::PrepareVideo(const Media& medium, const MediaOption
     prepared.blocks.push_back(block);
   }
   if (!clip.sound) return prepared;
-  const std::span<const float> samples = clip.sound->samples;
-  const std::size_t piece = config_.audio->kind == EncoderKind::kTower
-                                ? static_cast<std::size_t>(kMelMaxSamples)
-                                : samples.size();
-  for (std::size_t begin = 0; begin < samples.size(); begin += piece) {
-    const auto part = samples.subspan(begin, std::min(piece, samples.size() - begin));
-    if (static_cast<std::int64_t>(part.size()) <= kMelHop) break;  // no frame of it is whole
-    const auto block = Sound(medium.name() + " (sound)", part);
-    prepared.text += Wrapped(*block, tokens.boa, "boa_token_id", tokens.eoa, "eoa_token_id");
-    prepared.blocks.push_back(block);
+  // Less than a frame of sound is none.
+  if (static_cast<std::int64_t>(clip.sound->samples.size()) > kMelHop) {
+    AddSound(medium.name() + " (sound)", clip.sound->samples, &prepared);
   }
   return prepared;
 }

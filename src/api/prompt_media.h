@@ -60,14 +60,22 @@ class MediaPreparer {
 
   const ModelConfig& config() const { return config_; }
 
- private:
-  PreparedMedia PrepareImage(const Media& medium, const MediaOptions& options) const;
-  PreparedMedia PrepareAudio(const Media& medium) const;
-  PreparedMedia PrepareVideo(const Media& medium, const MediaOptions& options) const;
+  // The steps of a picture, for measuring them: its pixels, how it is resized, and what stands for
+  // it once it is. Throw as Prepare.
+  RgbImage DecodeImage(const Media& medium) const;
+  ImageSettings ImageSettingsOf(const MediaOptions& options) const;
   // `image` in the size that the model sees.
   std::shared_ptr<const PromptMedia> Picture(const Media& medium, RgbImage image,
                                              const ImageSettings& settings,
                                              std::int64_t placeholder) const;
+
+ private:
+  PreparedMedia PrepareImage(const Media& medium, const MediaOptions& options) const;
+  PreparedMedia PrepareAudio(const Media& medium) const;
+  PreparedMedia PrepareVideo(const Media& medium, const MediaOptions& options) const;
+  // In pieces as long as the model hears.
+  void AddSound(const std::string& name, std::span<const float> samples,
+                PreparedMedia* prepared) const;
   std::shared_ptr<const PromptMedia> Sound(const std::string& name,
                                            std::span<const float> samples) const;
   std::string TokenText(std::int64_t id, const char* field) const;
