@@ -34,15 +34,17 @@ struct MachineLimits {
 // Takes about half a second, in which the model answers nobody. Measure around what is compared
 // with it: shared machines move. Any thread.
 CULET_EXPORT MachineLimits MeasureMachine(Model& model);
-// What pictures take on their way into a model, all of them together.
+// What pictures take on their way into a model, all of them together, and what the encoder's
+// threads could do at most.
 struct ImageTimes {
-  double decode_ms = 0;        // of the file, to RGB
-  double prepare_ms = 0;       // resized to the budget and cut into patches
-  double tower_ms = 0;         // through the vision encoder's layers, or its first projection
-  double soft_ms = 0;          // pooled and projected to rows of the text model
-  std::int64_t tokens = 0;     // soft tokens
-  std::int64_t patches = 0;    // or blocks, of models without a tower
+  double decode_ms = 0;          // of the file, to RGB
+  double prepare_ms = 0;         // resized to the budget and cut into patches
+  double tower_ms = 0;           // through the vision encoder's layers, or its first projection
+  double soft_ms = 0;            // pooled and projected to rows of the text model
+  std::int64_t tokens = 0;       // soft tokens
+  std::int64_t patches = 0;      // or blocks, of models without a tower
   std::uint64_t tower_macs = 0;  // multiply-adds of tower_ms
+  double peak_gflops = 0;        // around it, as MachineLimits has it
 };
 // Takes `image` so often, each time from the file on, as many through the encoder together as those
 // of one prompt. Nothing comes from what is kept of earlier ones. Throws Error as

@@ -91,8 +91,8 @@ std::optional<SoftPrompt> AnswerJob::Encode(const Prompt& prompt) {
       end = RequestEnd::kDeadline;
       return false;
     }
-    return !options_.on_media || options_.on_media(static_cast<std::int64_t>(done),
-                                                   static_cast<std::int64_t>(total));
+    return !options_.on_media ||
+           options_.on_media(static_cast<std::int64_t>(done), static_cast<std::int64_t>(total));
   };
   try {
     return Soften(*model_, prompt, go_on);

@@ -142,8 +142,7 @@ std::uint64_t PreparedBytes(const ModelConfig& config, const ProcessorConfig& pr
     const std::int64_t frames = processor.video.fps
                                     ? static_cast<std::int64_t>(kSeconds * *processor.video.fps)
                                     : processor.video.num_frames.value_or(32);
-    const std::int64_t tokens =
-        image_tokens + frames * processor.video.frame.max_soft_tokens;
+    const std::int64_t tokens = image_tokens + frames * processor.video.frame.max_soft_tokens;
     bytes += tokens * side * side * 3;
   }
   if (config.audio) {
@@ -166,8 +165,7 @@ std::uint64_t MediaBytes(const Checkpoint& checkpoint, const LoadOptions& option
   const bool sees = checkpoint.vision_error().empty();
   if (!sees && !checkpoint.audio_error().empty()) return 0;
   const std::int64_t image_tokens = options.image_tokens.value_or(kSoftTokenBudgets.back());
-  const MediaEncoders::Plan encoders =
-      MediaEncoders::PlanMemory(checkpoint, image_tokens, threads);
+  const MediaEncoders::Plan encoders = MediaEncoders::PlanMemory(checkpoint, image_tokens, threads);
   std::uint64_t bytes = encoders.kept_bytes + std::max(encoders.passing_bytes, kDecodingBytes);
   bytes += PreparedBytes(config, ProcessorOf(checkpoint.folder()), image_tokens);
   for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;

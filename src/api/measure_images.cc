@@ -61,6 +61,7 @@ ImageTimes MeasureImages(Model& model, const Media& image, std::int64_t count,
       return cut;
     };
   }
+  const double peak_before = impl.encoders->PeakGflops();
   const auto last_layer = static_cast<int>(VisionEncoder::Layers(config));
   const EncoderTap tap = [&](int layer, View<const float, 2>) {
     if (layer == last_layer) times.tower_ms += Lap(&start);
@@ -71,6 +72,7 @@ ImageTimes MeasureImages(Model& model, const Media& image, std::int64_t count,
     times.soft_ms += Lap(&start);
     left = left.subspan(together);
   }
+  times.peak_gflops = (peak_before + impl.encoders->PeakGflops()) / 2;
   return times;
 } catch (...) {
   RethrowAsError();

@@ -197,11 +197,11 @@ PreparedMedia MediaPreparer::PrepareImage(const Media& medium, const MediaOption
   PreparedMedia prepared;
   const MediaTokens& tokens = config_.media_tokens;
   TokenText(tokens.image, "image_token_id");
-  prepared.blocks.push_back(
-      Picture(medium,
-              given.pixels.empty() ? ResizeToBudget(DecodeImage(medium), settings)
-                                   : ResizeToBudget(given, settings),
-              settings, tokens.image));
+  prepared.blocks.push_back(Picture(medium,
+                                    given.pixels.empty()
+                                        ? ResizeToBudget(DecodeImage(medium), settings)
+                                        : ResizeToBudget(given, settings),
+                                    settings, tokens.image));
   prepared.text =
       Wrapped(*prepared.blocks.front(), tokens.boi, "boi_token_id", tokens.eoi, "eoi_token_id");
   return prepared;

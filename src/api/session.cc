@@ -97,7 +97,8 @@ GenerateResult Follow(Answer answer, const std::function<void(const GenerateEven
 }
 
 // While media are encoded there is no answer yet that could be cancelled.
-GenerateOptions StoppedBy(const std::function<bool()>& should_stop, const GenerateOptions& options) {
+GenerateOptions StoppedBy(const std::function<bool()>& should_stop,
+                          const GenerateOptions& options) {
   GenerateOptions stopped = options;
   if (!should_stop) return stopped;
   stopped.on_media = [&](std::int64_t done, std::int64_t total) {

@@ -29,8 +29,8 @@ inline void Pause() {
 // gap between two tokens that a user could notice as heat.
 constexpr int kSpins = 2000;
 
-// Of `nice`: the scheduler gives such a thread a third of what it gives one of normal priority. Less
-// would hold up pictures for as long as others have answers.
+// Of `nice`: the scheduler gives such a thread a third of what it gives one of normal priority.
+// Less would hold up pictures for as long as others have answers.
 constexpr int kNicer = 5;
 
 // Of this thread alone, which is what Linux takes a thread's id for. Where the system refuses, the
@@ -57,7 +57,7 @@ struct ThreadPool::State {
   std::mutex mutex;  // guards sleeping only
   std::condition_variable wake;
   std::condition_variable done;  // for a caller that does not work
-  int sleepers = 0;  // under mutex
+  int sleepers = 0;              // under mutex
 
   void Run(int thread) const {
     const std::int64_t begin = std::min(count, share * thread);

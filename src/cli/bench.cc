@@ -87,7 +87,8 @@ void WriteJson(const ModelInfo& info, const BenchResult& result,
   object.Add("load_ms", result.load_ms);
   object.Add("first_prompt_ms", result.first_prompt_ms);
   object.Add("start_to_first_token_ms", result.start_to_first_token_ms);
-  object.Add("planned_resident_bytes", info.resident_bytes + (images.empty() ? 0 : info.media_bytes));
+  object.Add("planned_resident_bytes",
+             info.resident_bytes + (images.empty() ? 0 : info.media_bytes));
   object.Add("peak_rss_bytes", result.peak_rss_bytes);
   Output::Standard().Write(object.Text() + "\n");
 }

@@ -20,22 +20,18 @@ ImagesResult Measure(const std::shared_ptr<Model>& model, const Media& image, st
                      const MediaOptions& options, int repeats, const std::function<void()>& step) {
   Samples samples;
   ImageTimes times;
-  MachineLimits before = MeasureMachine(*model);
   for (int repeat = 0; repeat < repeats; ++repeat) {
     step();
     times = MeasureImages(*model, image, count, options);
-    const MachineLimits after = MeasureMachine(*model);
     const auto each = static_cast<double>(count);
     samples.decode.push_back(times.decode_ms / each);
     samples.prepare.push_back(times.prepare_ms / each);
     samples.tower.push_back(times.tower_ms / each);
     samples.soft.push_back(times.soft_ms / each);
-    samples.all.push_back(
-        (times.decode_ms + times.prepare_ms + times.tower_ms + times.soft_ms) / each);
-    const double peak = (before.peak_gflops + after.peak_gflops) / 2;
+    samples.all.push_back((times.decode_ms + times.prepare_ms + times.tower_ms + times.soft_ms) /
+                          each);
     samples.ratios.push_back(2 * static_cast<double>(times.tower_macs) / (times.tower_ms / 1000) /
-                             (peak * 1e9));
-    before = after;
+                             (times.peak_gflops * 1e9));
   }
   ImagesResult result;
   result.images = count;

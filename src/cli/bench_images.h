@@ -27,9 +27,9 @@ struct ImagesPlan {
 // Of one number of pictures and one budget; times are of one picture.
 struct ImagesResult {
   std::int64_t images = 0;
-  std::int64_t tokens = 0;   // soft tokens of a picture
-  std::int64_t patches = 0;  // of a picture
-  Spread ms;                 // all of it
+  std::int64_t tokens = 0;                                          // soft tokens of a picture
+  std::int64_t patches = 0;                                         // of a picture
+  Spread ms;                                                        // all of it
   double decode_ms = 0, prepare_ms = 0, tower_ms = 0, soft_ms = 0;  // medians
   double tower_macs = 0;                                            // of a picture
   Spread ratio_to_peak;  // of the tower, to the machine's multiply-adds around the run

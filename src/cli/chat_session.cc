@@ -184,8 +184,8 @@ bool ChatSession::Command(const std::string& line) {
     }
   } else {
     const std::string nearest =
-        NearestName(name, {"/help", "/system", "/think", "/image", "/audio", "/video",
-                           "/remove", "/undo", "/reset", "/stats", "/save", "/load", "/exit"});
+        NearestName(name, {"/help", "/system", "/think", "/image", "/audio", "/video", "/remove",
+                           "/undo", "/reset", "/stats", "/save", "/load", "/exit"});
     throw Error(ErrorKind::kInvalidArgument,
                 "there is no command " + name +
                     (nearest.empty() ? "; /help lists them" : "; did you mean " + nearest + "?"));
@@ -254,9 +254,9 @@ void ChatSession::RemoveMedia(const std::string& which) {
   auto number = static_cast<std::int64_t>(media_.size());
   if (!which.empty()) ParseNumber(which, "/remove", &number);
   if (number < 1 || number > static_cast<std::int64_t>(media_.size())) {
-    throw Error(ErrorKind::kInvalidArgument, "/remove " + which + ": " +
-                                                 std::to_string(media_.size()) +
-                                                 " wait for the next message");
+    throw Error(
+        ErrorKind::kInvalidArgument,
+        "/remove " + which + ": " + std::to_string(media_.size()) + " wait for the next message");
   }
   const auto medium = media_.begin() + (number - 1);
   const std::string name = medium->name();
@@ -317,15 +317,15 @@ bool ChatSession::TakeDropped(std::vector<DroppedFile> files, std::string* messa
     take_marked(std::string_view(*message).substr(done, file.begin - done));
     done = file.end;
     const Media medium = OpenMedia(*file.kind, file.path, std::string(MediaKindName(*file.kind)));
-    Say(fmt::format("{} {}: {} tokens", MediaKindName(*file.kind), file.path,
-                    CheckMedium(medium)));
+    Say(fmt::format("{} {}: {} tokens", MediaKindName(*file.kind), file.path, CheckMedium(medium)));
     text += marker(*file.kind);
     ordered.push_back(medium);
   }
   take_marked(std::string_view(*message).substr(done));
   std::string front;
   for (const Media& medium : waiting) {
-    if (std::ranges::count(ordered, medium.kind(), &Media::kind) > 0) front += marker(medium.kind());
+    if (std::ranges::count(ordered, medium.kind(), &Media::kind) > 0)
+      front += marker(medium.kind());
   }
   *message = front + text;
   *media = std::move(waiting);

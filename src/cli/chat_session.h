@@ -43,8 +43,7 @@ class ChatSession {
   void AddMedia(MediaKind kind, const std::string& path);
   void RemoveMedia(const std::string& which);
   // Takes media out of the message whose paths were dropped into it. False: nothing is left of it.
-  bool TakeDropped(std::vector<DroppedFile> files, std::string* message,
-                   std::vector<Media>* media);
+  bool TakeDropped(std::vector<DroppedFile> files, std::string* message, std::vector<Media>* media);
   void Turn(const std::string& message, const std::vector<Media>& media);
   GenerateResult Answer(Statistics* statistics);
   bool AskForResponses(const GenerateResult& answer);

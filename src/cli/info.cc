@@ -117,7 +117,8 @@ Command AddInfo(CLI::App& app) {
                                     "  culet info MODEL --context 131072 --json\n");
   options->model.AddModel(*command);
   AddNumber(*command, "--image-tokens", &options->image_tokens,
-            "Plan for pictures of up to so many tokens: 70, 140,\n280, 560 or 1120; without it for the largest",
+            "Plan for pictures of up to so many tokens: 70, 140,\n280, 560 or 1120; without it for "
+            "the largest",
             "N");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   options->model.AddThreads(*command);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "ops/machine_limits.h"
 
 namespace culet {
 namespace {
@@ -99,8 +100,8 @@ MediaEncoders::Plan MediaEncoders::PlanMemory(const Checkpoint& checkpoint,
   const auto add = [&](std::size_t activations, std::size_t for_ops, std::int64_t operand) {
     plan.kept_bytes += activations;
     scratch = std::max<std::uint64_t>(scratch, for_ops);
-    plan.passing_bytes = std::max(plan.passing_bytes, static_cast<std::uint64_t>(operand) *
-                                                          sizeof(float));
+    plan.passing_bytes =
+        std::max(plan.passing_bytes, static_cast<std::uint64_t>(operand) * sizeof(float));
   };
   if (checkpoint.vision_error().empty()) {
     const std::int64_t units =
@@ -211,9 +212,8 @@ SoftBlocks MediaEncoders::Encode(std::span<const SoftInput> inputs, const Encode
             : RunAudio(now.front(), progress.Tap(work, AudioEncoder::Layers(config_)));
     std::int64_t row = 0;
     for (const SoftInput& input : now) {
-      const std::int64_t rows = input.visual
-                                    ? input.grid.units() / config_.vision->units_per_token()
-                                    : soft.extent(0);
+      const std::int64_t rows =
+          input.visual ? input.grid.units() / config_.vision->units_per_token() : soft.extent(0);
       const float* begin = soft.row(row);
       made.push_back(std::make_shared<const SoftBlock>(
           std::vector<float>(begin, begin + rows * soft.extent(1)), soft.extent(1),
@@ -233,6 +233,12 @@ SoftBlocks MediaEncoders::Encode(std::span<const SoftInput> inputs, const Encode
 void MediaEncoders::Prepare() {
   if (!weights_) weights_ = std::make_unique<MappedMediaWeights>(checkpoint_);
   if (!context_) context_ = std::make_unique<Context>(threads_, level_, ThreadPriority::kLow);
+}
+
+double MediaEncoders::PeakGflops() {
+  const Turn turn(*this, [] {});
+  Prepare();
+  return MeasurePeakGflops(*context_, checkpoint_.main_dtype());
 }
 
 View<const float, 2> MediaEncoders::RunVision(std::span<const SoftInput> pictures,

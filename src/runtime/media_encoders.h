@@ -31,7 +31,7 @@ struct SoftInput {
   std::string key;   // equal keys: equal soft tokens
   bool visual = false;
   std::int32_t placeholder = 0;
-  ImageGrid grid;            // of a picture
+  ImageGrid grid;                // of a picture
   std::int64_t sound_width = 0;  // of a sound: values of a frame or block
   std::int64_t sound_rows = 0;   // and how many of them
   // The encoder's operand: patches or blocks of a picture, frames or blocks of a sound. Called only
@@ -67,6 +67,10 @@ class MediaEncoders {
   States EncodeAnew(std::span<const SoftInput> inputs, const EncoderTap& tap = {});
   // How many of these pictures, from the first on, Encode takes through the tower together.
   static std::size_t Together(std::span<const SoftInput> pictures);
+
+  // What the encoders' threads do at most, for weights like theirs; see MeasurePeakGflops. Not
+  // while another encodes.
+  double PeakGflops();
 
   // Held now for weights, activations and soft tokens.
   std::uint64_t allocated_bytes();

@@ -97,8 +97,7 @@ TEST_F(MediaAnswers, AnEncodingThatIsStoppedIsACancelledAnswer) {
   EXPECT_EQ(std::vector<TokenId>(session.tokens().begin(), session.tokens().end()), known);
   // The way in which a command stops an answer stops an encoding too.
   int looks = 0;
-  const GenerateResult stopped =
-      session.Generate(prompt, Few(), {}, [&] { return ++looks >= 2; });
+  const GenerateResult stopped = session.Generate(prompt, Few(), {}, [&] { return ++looks >= 2; });
   EXPECT_EQ(stopped.finish_reason, FinishReason::kCancelled);
   EXPECT_LE(looks, 4);
   options = Few();
@@ -133,9 +132,8 @@ TEST_F(MediaAnswers, AGridThatTheModelHasNoPositionsForNamesTheMedium) {
   const std::shared_ptr<Model> model = Load();
   const Media wide = Media::Bytes(MediaKind::kImage, Bmp(900, 3, 6), "wide.bmp");
   const Prompt prompt = Ask(*model, "What?", {Picture(6), wide}, 280);
-  const std::string message = ErrorOf(ErrorKind::kInvalidArgument, [&] {
-    Generate(model, prompt, Few());
-  });
+  const std::string message =
+      ErrorOf(ErrorKind::kInvalidArgument, [&] { Generate(model, prompt, Few()); });
   EXPECT_EQ(message.find("wide.bmp: an image of "), 0u) << message;
   EXPECT_NE(message.find("up to 200"), std::string::npos) << message;
 }
@@ -161,7 +159,8 @@ TEST_F(MediaAnswers, AModelHasRoomForThePicturesThatItIsLoadedFor) {
 TEST_F(MediaAnswers, ALongSoundIsHeardInPieces) {
   const std::shared_ptr<Model> model = Load();
   const auto sound = [&](double seconds) {
-    return Media::Bytes(MediaKind::kAudio, Wav(static_cast<std::int64_t>(16000 * seconds)), "s.wav");
+    return Media::Bytes(MediaKind::kAudio, Wav(static_cast<std::int64_t>(16000 * seconds)),
+                        "s.wav");
   };
   const Prompt half = Ask(*model, "", {sound(30)});
   EXPECT_EQ(half.media.size(), 1u);

@@ -1,9 +1,8 @@
-// Fails where seeing takes more memory than the plan says before anything is loaded, or so much less
-// that the plan says nothing.
+// Fails where seeing takes more memory than the plan says before anything is loaded, or so much
+// less that the plan says nothing.
 #include <gtest/gtest.h>
-#include <stdio.h>  // jpeglib.h wants FILE
-
 #include <jpeglib.h>
+#include <stdio.h>  // jpeglib.h wants FILE
 
 #include <fstream>
 
@@ -121,10 +120,9 @@ TEST(MediaMemory, TheLargestPictureAndAMinuteOfVideoFitIntoThePlan) {
 #endif
   const TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "model";
-  testing::WriteMediaModel(path, {.vision_hidden = 256,
-                                  .vision_intermediate = 512,
-                                  .vision_layers = 1,
-                                  .positions = 400});
+  testing::WriteMediaModel(
+      path,
+      {.vision_hidden = 256, .vision_intermediate = 512, .vision_layers = 1, .positions = 400});
   testing::WriteText(folder.path() / "photo.jpg", Jpeg(4000, 3000));
   testing::WriteText(folder.path() / "minute.avi", Avi(1920, 1080, 60));
   LoadOptions load;
@@ -154,7 +152,8 @@ TEST(MediaMemory, TheLargestPictureAndAMinuteOfVideoFitIntoThePlan) {
   EXPECT_GE(taken, (planned - kept) / 2);
   std::printf("taken %.1f MiB, planned %.1f MiB beside %.1f MiB for soft tokens\n",
               static_cast<double>(taken) / (1 << 20),
-              static_cast<double>(planned - kept) / (1 << 20), static_cast<double>(kept) / (1 << 20));
+              static_cast<double>(planned - kept) / (1 << 20),
+              static_cast<double>(kept) / (1 << 20));
 }
 
 }  // namespace

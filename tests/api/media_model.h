@@ -34,7 +34,8 @@ struct MediaModelSizes {
 };
 
 // Writes it into `folder`, which is empty or not there.
-inline void WriteMediaModel(const std::filesystem::path& folder, const MediaModelSizes& sizes = {}) {
+inline void WriteMediaModel(const std::filesystem::path& folder,
+                            const MediaModelSizes& sizes = {}) {
   const std::filesystem::path pebble =
       std::filesystem::path(CULET_SOURCE_DIR) / "models" / "pebble";
   const auto read = [&](const char* name) {

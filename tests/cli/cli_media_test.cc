@@ -30,7 +30,8 @@ class ChatMedia : public ::testing::Test {
   // Content of the messages of users in a saved conversation, media as "[type name]".
   std::vector<std::string> Saved(const std::string& name) const {
     std::vector<std::string> contents;
-    for (const json& message : json::parse(folder_.Read(name))["messages"]) {
+    const json talk = json::parse(folder_.Read(name));
+    for (const json& message : talk["messages"]) {
       if (message["role"] != "user") continue;
       if (message["content"].is_string()) {
         contents.push_back(message["content"]);
@@ -39,34 +40,35 @@ class ChatMedia : public ::testing::Test {
       contents.emplace_back();
       for (const json& part : message["content"]) {
         const std::string type = part["type"];
-        contents.back() += type == "text" ? std::string(part["text"])
-                                          : "[" + type + " " +
-                                                std::filesystem::path(std::string(part["path"]))
-                                                    .filename()
-                                                    .string() +
-                                                "]";
+        contents.back() +=
+            type == "text"
+                ? std::string(part["text"])
+                : "[" + type + " " +
+                      std::filesystem::path(std::string(part["path"])).filename().string() + "]";
       }
     }
     return contents;
   }
 
   TemporaryFolder folder_;
-  const std::vector<std::string> arguments_ = {"chat", "sees", "--temperature", "0", "--max-tokens",
-                                               "2", "--image-tokens", "70", "--threads", "2"};
+  const std::vector<std::string> arguments_ = {"chat",         "sees", "--temperature",  "0",
+                                               "--max-tokens", "2",    "--image-tokens", "70",
+                                               "--threads",    "2"};
 };
 
 TEST_F(ChatMedia, MarkersSayWhereAPictureStands) {
-  const Finished chat = RunShell(
-      folder_.path(),
-      "culet chat sees --temperature 0 --max-tokens 2 --image-tokens 70 --threads 2",
-      "/image a.bmp\n/audio word.wav\nIs <image> loud?\n"
-      "/image a.bmp\n/image my cat's.bmp\n/remove 1\nWhat?\n"
-      "/image a.bmp\nIs <image> like <image>?\n/remove\n/remove\nIs <image> a word?\n"
-      "Look at " + Path("a.bmp") + "\n/save talk.json\n");
+  const Finished chat =
+      RunShell(folder_.path(),
+               "culet chat sees --temperature 0 --max-tokens 2 --image-tokens 70 --threads 2",
+               "/image a.bmp\n/audio word.wav\nIs <image> loud?\n"
+               "/image a.bmp\n/image my cat's.bmp\n/remove 1\nWhat?\n"
+               "/image a.bmp\nIs <image> like <image>?\n/remove\n/remove\nIs <image> a word?\n"
+               "Look at " +
+                   Path("a.bmp") + "\n/save talk.json\n");
   EXPECT_EQ(chat.exit_code, 0) << chat.error;
-  const std::vector<std::string> expected = {
-      "[audio word.wav]Is [image a.bmp] loud?", "[image my cat's.bmp]What?", "Is <image> a word?",
-      "Look at " + Path("a.bmp")};
+  const std::vector<std::string> expected = {"[audio word.wav]Is [image a.bmp] loud?",
+                                             "[image my cat's.bmp]What?", "Is <image> a word?",
+                                             "Look at " + Path("a.bmp")};
   EXPECT_EQ(Saved("talk.json"), expected) << chat.out << chat.error;
   EXPECT_NE(chat.error.find("2 markers <image> for 1"), std::string::npos) << chat.error;
   EXPECT_NE(chat.out.find("image a.bmp goes with the next message: 66 tokens"), std::string::npos)
@@ -95,7 +97,8 @@ TEST_F(ChatMedia, APathThatIsDroppedIsTheMedium) {
   say("What?", "\n");
   // In a message: at its place, and what is no medium stays text.
   say("/image a.bmp", "goes with the next message");
-  say("Is \"" + Path("my cat's.bmp") + "\" like ./a.bmp, or `./a.bmp`? See ./notes.txt, ./none.bmp.",
+  say("Is \"" + Path("my cat's.bmp") +
+          "\" like ./a.bmp, or `./a.bmp`? See ./notes.txt, ./none.bmp.",
       "image ./a.bmp: 66 tokens");
   say("/" + Path("a.bmp") + " is a path", "\n");
   say(Path("notes.txt"), "notes.txt is no picture, sound or video");
@@ -115,9 +118,9 @@ TEST_F(ChatMedia, CtrlCStopsAnEncoding) {
   if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   testing::WriteMediaModel(folder_.path() / "slow",
                            {.vision_hidden = 96, .vision_intermediate = 256, .vision_layers = 200});
-  std::vector<std::string> arguments = {"run", "slow", "What?", "--image", "a.bmp",
-                                        "--image-tokens", "70", "--threads", "1",
-                                        "--max-tokens", "2"};
+  std::vector<std::string> arguments = {"run",   "slow",           "What?", "--image",
+                                        "a.bmp", "--image-tokens", "70",    "--threads",
+                                        "1",     "--max-tokens",   "2"};
   ::setenv("CULET_CPU", "plain", 1);
   TerminalProgram run(folder_.path(), arguments);
   ::unsetenv("CULET_CPU");

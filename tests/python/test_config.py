@@ -78,6 +78,8 @@ BAD_MODEL = [
     ("pool_tokens", 2**40 + 1, ValueError),
     ("prefix_tokens", -1, ValueError),
     ("prefix_tokens", "all", TypeError),
+    ("image_tokens", 0, ValueError),
+    ("image_tokens", "all", TypeError),
     ("prompt_rows_beside_decoding", 0, ValueError),
     ("queue", -1, ValueError),
     ("queue", None, TypeError),
