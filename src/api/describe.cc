@@ -85,7 +85,11 @@ void DescribeShape(const ModelConfig& config, ModelInfo* info) {
 }
 
 void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
-  info->dtype = DTypeName(checkpoint.main_dtype());
+  switch (checkpoint.main_format()) {
+    case WeightFormat::kInt8Tiles: info->dtype = "INT8"; break;
+    case WeightFormat::kInt4Tiles: info->dtype = "INT4"; break;
+    default: info->dtype = DTypeName(checkpoint.main_dtype());
+  }
   info->tied_head = checkpoint.head_is_embedding();
   for (const PartWeight& part : SizesByPart(checkpoint)) {
     info->parts.push_back({part.part, part.parameters, part.bytes});

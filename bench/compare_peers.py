@@ -1,0 +1,218 @@
+"""Compares culet with other engines on one machine, engine by engine and limit by limit in turns.
+
+    bench/compare_peers.py --culet bf16=e2b --culet int4=e2b-int4 \\
+        --llama-bench llama.cpp/build/bin/llama-bench --gguf bf16=e2b.gguf --gguf q4_0=e2b-q4_0.gguf \\
+        --transformers bf16=e2b --prefill 512 --decode 32 --rounds 3
+
+Every engine gets the same synthetic checkpoint (`culet synth e2b DIR`; converted for llama.cpp by its
+convert_hf_to_gguf.py and llama-quantize), the same threads and the same lengths. A round runs each
+engine once, with the machine's limits (reading, multiply-adds) measured before and after each run,
+because they swing by a factor of two on shared machines; the order of engines turns from round to
+round. Printed are medians over the rounds: tokens/s, the share of the limit around the runs, and
+culet's speed over each peer's within the same round. `--out FILE` writes all figures as JSON.
+
+transformers runs in this Python (torch and transformers must be there); it is asked for the last
+position's logits alone, so that it skips what it can. Exit codes: 0; 2 for what cannot be run.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CULET = os.environ.get("CULET_PROGRAM", str(ROOT / "build" / "release" / "culet"))
+
+
+class Failed(Exception):
+    """An engine that could not be run, with what it said."""
+
+
+def run(command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Failed(f"{command[0]}: {error}") from None
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
+class Culet:
+    def __init__(self, label, model, threads):
+        self.name, self.model, self.threads = f"culet {label}", model, threads
+
+    def measure(self, prefill, decode, context):
+        found = json.loads(run([CULET, "bench", self.model, "--threads", str(self.threads), "--prefill",
+                                str(prefill), "--decode", str(decode), "--context", str(context),
+                                "--repeat", "1", "--json"]))
+        decoded, read = found["decode"][0], found["prefill"][0]
+        return {"prefill": read["tokens_per_s"], "decode": decoded["tokens_per_s"],
+                "bytes_per_token": decoded["bytes_per_token"],
+                "ratio_to_peak": read["ratio_to_peak"],
+                "ratio_to_bandwidth": decoded["ratio_to_bandwidth"],
+                "peak_rss_bytes": found["peak_rss_bytes"]}
+
+
+class LlamaCpp:
+    def __init__(self, label, model, threads, program):
+        self.name, self.model, self.threads, self.program = f"llama.cpp {label}", model, threads, program
+
+    def bench(self, *options):
+        return json.loads(run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0",
+                               "-r", "1", "-o", "json", *options]))
+
+    def measure(self, prefill, decode, context):
+        read = self.bench("-p", str(prefill), "-n", "0")[0]
+        decoded = self.bench("-p", "0", "-n", str(decode), "-d", str(context))[0]
+        return {"prefill": read["avg_ts"], "decode": decoded["avg_ts"]}
+
+
+class Transformers:
+    def __init__(self, label, model, threads):
+        self.name, self.folder, self.threads, self.model = f"transformers {label}", model, threads, None
+
+    def load(self):
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM
+        except ImportError as error:
+            raise Failed(f"transformers: {error}") from None
+        torch.set_num_threads(self.threads)
+        self.model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.bfloat16)
+
+    def measure(self, prefill, decode, context):
+        import torch
+
+        if self.model is None:
+            self.load()
+        vocab = self.model.config.get_text_config().vocab_size
+        with torch.inference_mode():
+            started = time.perf_counter()
+            self.model(torch.randint(0, vocab, (1, prefill)), logits_to_keep=1, use_cache=True)
+            read = time.perf_counter() - started
+            out = self.model(torch.randint(0, vocab, (1, context)), logits_to_keep=1, use_cache=True)
+            started = time.perf_counter()
+            for _ in range(decode):
+                out = self.model(torch.randint(0, vocab, (1, 1)), logits_to_keep=1,
+                                 past_key_values=out.past_key_values, use_cache=True)
+            decoded = time.perf_counter() - started
+        return {"prefill": prefill / read, "decode": decode / decoded}
+
+
+def limits(probe, threads):
+    """What the machine reads and multiplies just now: measured by culet between two tiny runs."""
+    found = json.loads(run([CULET, "bench", probe, "--threads", str(threads), "--prefill", "1",
+                            "--decode", "1", "--context", "1", "--repeat", "1", "--json"]))
+    return found["machine"]["read_gb_s"], found["machine"]["peak_gflops"]
+
+
+def pair(text):
+    label, equals, value = text.partition("=")
+    if not label or not equals or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LABEL=PATH")
+    return label, value
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--culet", type=pair, action="append", default=[], metavar="LABEL=MODEL")
+    parser.add_argument("--gguf", type=pair, action="append", default=[], metavar="LABEL=FILE")
+    parser.add_argument("--llama-bench", help="the program of llama.cpp that measures")
+    parser.add_argument("--transformers", type=pair, action="append", default=[],
+                        metavar="LABEL=FOLDER")
+    parser.add_argument("--probe", default="pebble", help="a small model to measure limits with (%(default)s)")
+    parser.add_argument("--threads", type=positive, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--prefill", type=positive, default=512, help="tokens of a prompt (%(default)s)")
+    parser.add_argument("--decode", type=positive, default=32, help="tokens of an answer (%(default)s)")
+    parser.add_argument("--context", type=positive, default=128, help="tokens before the answer (%(default)s)")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--out", type=pathlib.Path, help="writes every figure as JSON")
+    found = parser.parse_args()
+    if found.gguf and not found.llama_bench:
+        parser.error("--gguf needs --llama-bench")
+    if not found.culet:
+        parser.error("--culet LABEL=MODEL is missing: there is nothing to compare")
+    return found
+
+
+def engines_of(options):
+    engines = [Culet(label, model, options.threads) for label, model in options.culet]
+    engines += [LlamaCpp(label, model, options.threads, options.llama_bench)
+                for label, model in options.gguf]
+    engines += [Transformers(label, model, options.threads) for label, model in options.transformers]
+    return engines
+
+
+def measure(engines, options):
+    rounds = []
+    for number in range(options.rounds):
+        turn = number % len(engines)
+        entry = {}
+        before = limits(options.probe, options.threads)
+        for engine in engines[turn:] + engines[:turn]:
+            figures = engine.measure(options.prefill, options.decode, options.context)
+            after = limits(options.probe, options.threads)
+            figures["read_gb_s"] = (before[0] + after[0]) / 2
+            figures["peak_f32_gflops"] = (before[1] + after[1]) / 2
+            entry[engine.name], before = figures, after
+            print(f"round {number + 1} {engine.name}: prefill {figures['prefill']:.1f}, decode "
+                  f"{figures['decode']:.2f} tokens/s; the machine reads {figures['read_gb_s']:.1f} GB/s",
+                  file=sys.stderr, flush=True)
+        rounds.append(entry)
+    return rounds
+
+
+def median(rounds, name, key):
+    return statistics.median(entry[name][key] for entry in rounds)
+
+
+def table(rounds, engines):
+    lines = [f"{'':<24}{'prefill':>10}{'decode':>10}{'read GB/s':>11}  of the limit"]
+    for engine in engines:
+        ratio = ""
+        if isinstance(engine, Culet):
+            ratio = (f"  prefill {100 * median(rounds, engine.name, 'ratio_to_peak'):.0f}% of multiply-adds, "
+                     f"decode {100 * median(rounds, engine.name, 'ratio_to_bandwidth'):.0f}% of reading")
+        lines.append(f"{engine.name:<24}{median(rounds, engine.name, 'prefill'):>10.1f}"
+                     f"{median(rounds, engine.name, 'decode'):>10.2f}"
+                     f"{median(rounds, engine.name, 'read_gb_s'):>11.1f}{ratio}")
+    peers = [engine for engine in engines if not isinstance(engine, Culet)]
+    for ours in (engine for engine in engines if isinstance(engine, Culet)):
+        for peer in peers:
+            times = [statistics.median(entry[ours.name][key] / entry[peer.name][key] for entry in rounds)
+                     for key in ("prefill", "decode")]
+            lines.append(f"{ours.name} over {peer.name}: prefill {times[0]:.2f}x, decode {times[1]:.2f}x")
+    return "\n".join(lines)
+
+
+def main():
+    options = arguments()
+    engines = engines_of(options)
+    try:
+        rounds = measure(engines, options)
+    except Failed as failure:
+        print(f"compare_peers: {failure}", file=sys.stderr)
+        return 2
+    print(f"threads {options.threads}, prompt {options.prefill}, answer {options.decode} after "
+          f"{options.context}, medians of {options.rounds} rounds")
+    print(table(rounds, engines))
+    if options.out:
+        options.out.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
