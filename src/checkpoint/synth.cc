@@ -16,6 +16,7 @@
 #include "checkpoint/media_tensors.h"
 #include "checkpoint/published.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/shards.h"
 #include "checkpoint/tensor_table.h"
 
 namespace culet {
@@ -72,34 +73,6 @@ double Center(const ExpectedTensor& tensor) {
   return sharp ? std::pow(static_cast<double>(tensor.shape[0]), -0.25) : 1.0;
 }
 
-// The tensors of one file.
-using Shard = std::vector<const ExpectedTensor*>;
-
-std::vector<Shard> DivideIntoShards(const std::vector<ExpectedTensor>& tensors,
-                                    std::uint64_t shard_bytes) {
-  std::vector<Shard> shards(1);
-  std::uint64_t used = 0;
-  for (const ExpectedTensor& tensor : tensors) {
-    const std::uint64_t bytes = Bf16Bytes(tensor);
-    if (!shards.back().empty() && used + bytes > shard_bytes) {
-      shards.emplace_back();
-      used = 0;
-    }
-    shards.back().push_back(&tensor);
-    used += bytes;
-  }
-  return shards;
-}
-
-std::string ShardName(std::size_t number, std::size_t shards) {
-  if (shards == 1) return "model.safetensors";
-  const auto five = [](std::size_t value) {
-    const std::string digits = std::to_string(value);
-    return std::string(5 - std::min<std::size_t>(5, digits.size()), '0') + digits;
-  };
-  return "model-" + five(number + 1) + "-of-" + five(shards) + ".safetensors";
-}
-
 // Removes what was written, or would have been, unless told that all is well.
 class Written {
  public:
@@ -136,19 +109,6 @@ void RefuseModelFolder(const fs::path& folder) {
                 folder.string() + ": has " + name +
                     " already and nothing is overwritten; name another folder or empty this one");
   }
-}
-
-void CheckSpace(const fs::path& folder, std::uint64_t needed) {
-  std::error_code error;
-  const fs::space_info space = fs::space(folder, error);
-  if (error) return;  // a file system that does not tell; writing will
-  // Headers, config files and rounding to blocks.
-  const std::uint64_t total = needed + (std::uint64_t{16} << 20);
-  if (space.available >= total) return;
-  throw Error(ErrorKind::kResource,
-              folder.string() + ": the checkpoint needs " + std::to_string(total / 1'000'000) +
-                  " MB; " + std::to_string(space.available / 1'000'000) +
-                  " MB are free. Free some space or name a folder on another disk");
 }
 
 class Filler {
@@ -235,23 +195,27 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
     throw Error(ErrorKind::kIo, folder.string() + ": cannot make the folder: " + error.message());
   }
   CheckSpace(folder, total);
-  const std::vector<Shard> shards = DivideIntoShards(tensors, options.shard_bytes);
+  std::vector<std::uint64_t> sizes;
+  for (const ExpectedTensor& tensor : tensors) sizes.push_back(Bf16Bytes(tensor));
+  const std::vector<Shard> shards = DivideIntoShards(sizes, options.shard_bytes);
   OrderedJson index;
   index["metadata"]["total_size"] = total;
   Filler filler(options, total);
   for (std::size_t number = 0; number < shards.size(); ++number) {
     const std::string file = ShardName(number, shards.size());
     std::vector<SafetensorsWriter::Entry> entries;
-    for (const ExpectedTensor* tensor : shards[number]) {
-      const bool text = tensor < tensors.data() + text_tensors;
-      const std::string name = text ? FullTensorName(config, tensor->name)
-                                    : MediaTensorNames(config, tensor->name).front();
-      entries.push_back({name, DType::kBF16, tensor->shape});
+    for (std::size_t i = shards[number].begin; i < shards[number].end; ++i) {
+      const ExpectedTensor& tensor = tensors[i];
+      const std::string name = i < text_tensors ? FullTensorName(config, tensor.name)
+                                                : MediaTensorNames(config, tensor.name).front();
+      entries.push_back({name, DType::kBF16, tensor.shape});
       index["weight_map"][name] = file;
     }
     written.Add(folder / file);
     SafetensorsWriter writer(folder / file, entries, {{"format", "pt"}});
-    for (const ExpectedTensor* tensor : shards[number]) filler.Fill(*tensor, &writer);
+    for (std::size_t i = shards[number].begin; i < shards[number].end; ++i) {
+      filler.Fill(tensors[i], &writer);
+    }
     writer.Finish();
   }
   const auto write = [&](const char* name, std::string_view content) {

@@ -1,0 +1,59 @@
+// A model folder with integer weights, made of one without.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/thread_pool.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/quantize_recipe.h"
+
+namespace culet {
+
+// Column weights of calibration by name in the file: [columns] of each. See quantize.h.
+using ColumnWeights = std::map<std::string, std::vector<float>>;
+
+struct QuantizeWriteOptions {
+  ColumnWeights column_weights;  // of tensors that are not in it all columns count alike
+  std::uint64_t shard_bytes = 5'000'000'000;  // a larger tensor gets a shard of its own
+  // Bytes of the source that are done and to do; called from this thread, several times a second.
+  // What it throws ends the writing.
+  std::function<void(std::uint64_t done, std::uint64_t total)> progress;
+};
+
+// A folder that is made beside its name and gets it at the end; until then nothing is visible.
+// Throws Error, kInvalidArgument where there is something already that is no empty folder.
+class FolderInMaking {
+ public:
+  explicit FolderInMaking(std::filesystem::path name);
+  // Removes what was made, unless it was committed.
+  ~FolderInMaking();
+  FolderInMaking(const FolderInMaking&) = delete;
+  FolderInMaking& operator=(const FolderInMaking&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void Commit();
+
+ private:
+  std::filesystem::path name_, path_;
+};
+
+// Writes into the empty `folder` what `tensors` (PlanQuantization) say of `checkpoint`: weights in
+// one file or several, config.json with quantization_config (docs/decisions/008), tokenizer and
+// other files that belong to a model. Memory: some 100 MB beside the scales of the largest tensor.
+// Throws Error: kResource (space, checked first), kCorrupt naming a weight that is no finite
+// number, kUnsupported (quantised already), kIo; what was written is left to the caller.
+void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
+                    const std::vector<PlannedTensor>& tensors, ThreadPool& pool,
+                    const std::filesystem::path& folder, const QuantizeWriteOptions& options);
+
+// The member quantization_config of such a model's config.json.
+OrderedJson QuantizationConfig(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
+                               bool calibrated);
+
+}  // namespace culet

@@ -1,0 +1,196 @@
+#include "checkpoint/quantize_recipe.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+
+namespace culet {
+namespace {
+
+constexpr const char* kEmbeddingClass = "embedding";
+constexpr const char* kTableClass = "per-layer embedding";
+constexpr const char* kExpertsClass = "experts";
+
+struct ClassRow {
+  const char* part;
+  QuantBits int4;   // bits in the recipe int4; 8 in the recipe int8
+  QuantBits least;  // fewer are refused
+};
+
+// Why so: docs/models.md, "Quantised models". The router and the norms are kept by every recipe:
+// together they are a thousandth of a model.
+constexpr ClassRow kClasses[] = {
+    {kEmbeddingClass, QuantBits::kInt8, QuantBits::kInt4},
+    {kTableClass, QuantBits::kInt4, QuantBits::kInt4},
+    {"per-layer projection", QuantBits::kInt8, QuantBits::kInt8},
+    {"attention", QuantBits::kInt4, QuantBits::kInt4},
+    {"mlp", QuantBits::kInt4, QuantBits::kInt4},
+    {kExpertsClass, QuantBits::kInt4, QuantBits::kInt4},
+    {"head", QuantBits::kInt8, QuantBits::kInt4},
+};
+
+const ClassRow* FindClass(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  for (const ClassRow& row : kClasses) {
+    std::string dashed = row.part;
+    std::replace(dashed.begin(), dashed.end(), ' ', '-');
+    if (name == row.part || name == dashed) return &row;
+  }
+  return nullptr;
+}
+
+std::string ClassNames() {
+  std::string names;
+  for (const ClassRow& row : kClasses) {
+    std::string name = row.part;
+    std::replace(name.begin(), name.end(), ' ', '-');
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
+}
+
+QuantBits ReadBits(const ClassRow& row, const std::string& text) {
+  if (text.empty() || text == "bf16") return QuantBits::kKeep;
+  if (text == "int8") return QuantBits::kInt8;
+  if (text != "int4") {
+    throw Error(ErrorKind::kInvalidArgument, std::string(row.part) + " is to be \"" + text +
+                                                 "\"; bf16, int8 or int4 is expected");
+  }
+  if (row.least != QuantBits::kInt4) {
+    throw Error(ErrorKind::kInvalidArgument,
+                std::string(row.part) +
+                    " is to be int4, which it does not bear: it is 1% of a model's bytes and "
+                    "doubles the error; int8 and bf16 are possible");
+  }
+  return QuantBits::kInt4;
+}
+
+// The largest of `most` and its halves down to kQuantBlock that divides a padded row.
+std::int64_t GroupOf(std::int64_t padded_k, std::int64_t most) {
+  std::int64_t group = most;
+  while (group > kQuantBlock && padded_k % group != 0) group /= 2;
+  return group;
+}
+
+std::int64_t Product(const std::vector<std::int64_t>& shape) {
+  std::int64_t product = 1;
+  for (const std::int64_t size : shape) product *= size;
+  return product;
+}
+
+// Whether rows are only looked up, never multiplied with.
+bool IsTable(const Checkpoint& checkpoint, const std::string& part) {
+  return part == kTableClass || (part == kEmbeddingClass && !checkpoint.head_is_embedding());
+}
+
+// Sets tensor->layout, or tensor->reason where it stays dense.
+void PlanTensor(const Checkpoint& checkpoint, const QuantizeRecipe& recipe, PlannedTensor* tensor) {
+  const TensorView& view = *tensor->source;
+  tensor->layout.format = WeightFormat::kDense;
+  const auto found = recipe.bits.find(tensor->part);
+  const QuantBits bits = found == recipe.bits.end() ? QuantBits::kKeep : found->second;
+  if (bits == QuantBits::kKeep || view.shape.size() < 2) return;
+  const ModelConfig& config = checkpoint.config();
+  const bool int4 = bits == QuantBits::kInt4;
+  WeightLayout layout;
+  layout.k = view.shape.back();
+  layout.n = Product(view.shape) / layout.k;
+  layout.format = IsTable(checkpoint, tensor->part)
+                      ? (int4 ? WeightFormat::kInt4Rows : WeightFormat::kInt8Rows)
+                      : (int4 ? WeightFormat::kInt4Tiles : WeightFormat::kInt8Tiles);
+  layout.group = GroupOf(layout.padded_k(), int4 ? recipe.group : kInt8Group);
+  if (view.shape.size() == 3 && view.shape[1] % kTileOutputs != 0) {
+    tensor->reason = "an expert has " + std::to_string(view.shape[1]) +
+                     " rows, which is no multiple of " + std::to_string(kTileOutputs);
+  } else if (view.name.ends_with("per_layer_model_projection.weight") &&
+             config.ple_width % kTileOutputs != 0) {
+    tensor->reason = "a layer's part of it has " + std::to_string(config.ple_width) +
+                     " rows, which is no multiple of " + std::to_string(kTileOutputs);
+  } else if (static_cast<std::uint64_t>(layout.data_bytes() + 2 * layout.scales()) >=
+             view.bytes.size()) {
+    tensor->reason = "padded it would not be smaller";
+  } else {
+    tensor->layout = layout;
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string>& QuantizableClasses() {
+  static const std::vector<std::string> classes = [] {
+    std::vector<std::string> names;
+    for (const ClassRow& row : kClasses) names.emplace_back(row.part);
+    return names;
+  }();
+  return classes;
+}
+
+std::string_view QuantBitsName(QuantBits bits) {
+  switch (bits) {
+    case QuantBits::kKeep: return "bf16";
+    case QuantBits::kInt8: return "int8";
+    case QuantBits::kInt4: return "int4";
+  }
+  return "";
+}
+
+QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
+                          const std::vector<std::pair<std::string, std::string>>& keep) {
+  QuantizeRecipe recipe;
+  recipe.name = name;
+  if (name != "int8" && name != "int4") {
+    throw Error(ErrorKind::kInvalidArgument,
+                "the format is \"" + name + "\"; int8 or int4 is expected");
+  }
+  const bool int4 = name == "int4";
+  if (int4 && group != 0 && group != 32 && group != 64 && group != 128) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "the group is " + std::to_string(group) + "; 32, 64 or 128 is expected");
+  }
+  if (!int4 && group != 0) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "the group is " + std::to_string(group) +
+                    ", which int8 does not take: its groups are the largest of 128, 64 and 32 "
+                    "columns that divide a row");
+  }
+  recipe.group = group == 0 ? kQuantBlock : group;
+  for (const ClassRow& row : kClasses) recipe.bits[row.part] = int4 ? row.int4 : QuantBits::kInt8;
+  for (const auto& [part, bits] : keep) {
+    const ClassRow* row = FindClass(part);
+    if (row == nullptr) {
+      throw Error(ErrorKind::kInvalidArgument, "there is no class of tensors \"" + part +
+                                                   "\" to keep; there are " + ClassNames() +
+                                                   " (router and norms are always kept)");
+    }
+    recipe.bits[row->part] = ReadBits(*row, bits);
+  }
+  return recipe;
+}
+
+std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
+                                            const QuantizeRecipe& recipe) {
+  std::map<std::string, std::string> parts;  // by name in the file
+  for (const Checkpoint::Listing& listing : checkpoint.listings()) {
+    parts.emplace(listing.name, listing.part);
+  }
+  std::vector<PlannedTensor> tensors;
+  std::set<std::string> planned;  // short names
+  const auto plan = [&](const std::string& short_name) {
+    PlannedTensor tensor;
+    tensor.source = &checkpoint.tensor(short_name);
+    tensor.part = parts.at(tensor.source->name);
+    PlanTensor(checkpoint, recipe, &tensor);
+    tensors.push_back(std::move(tensor));
+    planned.insert(short_name);
+  };
+  for (const ExpectedTensor& expected : ExpectedTensors(checkpoint.config())) plan(expected.name);
+  // Media, and a head that is there although the config ties it to the embedding.
+  for (const auto& [short_name, view] : checkpoint.tensors()) {
+    if (planned.count(short_name) == 0) plan(short_name);
+  }
+  return tensors;
+}
+
+}  // namespace culet
