@@ -120,6 +120,7 @@ typedef struct culet_model culet_model;
 //   "allow_control_tokens": false
 //   "overrides": {}         of config.json: {"text_config.sliding_window": 256}
 //   "cpu": ""               kernel level; "": CULET_CPU or the best that this machine has
+//   "quant": ""             "int8" or "int4": a copy in such weights, made once and kept in a cache
 // Fails with CULET_RESOURCE, and the numbers, where the plan does not fit into free memory.
 CULET_API culet_status culet_model_load(const char* path, const char* options, culet_model** model,
                                         culet_error** error);

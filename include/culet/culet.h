@@ -16,5 +16,6 @@
 #include "culet/machine.h"
 #include "culet/media.h"
 #include "culet/model.h"
+#include "culet/quantize.h"
 #include "culet/text.h"
 #include "culet/tools.h"

@@ -48,6 +48,9 @@ struct LoadOptions {
   bool allow_control_tokens = false;                           // see TextProcessor::Options
   std::vector<std::pair<std::string, std::string>> overrides;  // config.json: key path, value
   std::string cpu;  // kernel level; empty: CULET_CPU or the best that has run here
+  // "int8" or "int4": computes with a QuantizedCopy (culet/quantize.h) of the model, which is made
+  // where it is not there: seconds for each billion weights. Empty: the model as it is.
+  std::string quant;
 };
 
 // A count with the part of the model it is of ("embedding", "attention", "mlp", …).

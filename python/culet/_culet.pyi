@@ -82,6 +82,7 @@ class LoadOptions:
     allow_control_tokens: bool
     overrides: list[tuple[str, str]]
     cpu: str
+    quant: str
     def set_kv(self, kv: str) -> None: ...
     def set_tokenizer(self, path: str) -> None: ...
 

@@ -37,6 +37,7 @@ __all__ = [
 _UINT64 = 2**64 - 1
 _INT32 = 2**31 - 1
 _KV = ("auto", "f32", "bf16", "int8")
+_QUANT = ("", "int8", "int4")
 
 
 # ---- Checks. Each gives the value in its one type, or raises naming the field. ----
@@ -400,6 +401,9 @@ class ModelConfig(_Checked):
     """Other values for fields of config.json: {"text_config.sliding_window": 256}."""
     cpu_level: str = ""
     """Kernels to use ("plain", "avx2", …); empty: the variable CULET_CPU, or the best."""
+    quant: Literal["", "int8", "int4"] = ""
+    """Weights to compute with: a copy of the model in "int8" or "int4", which is made at the first
+    use and kept in a cache; empty: the model as it is."""
     offline: bool = False
     """Fetch nothing: the model must be on this machine."""
 
@@ -411,6 +415,8 @@ class ModelConfig(_Checked):
             return _flag(name, value)
         if name == "kv":
             return _one_of(name, value, _KV)
+        if name == "quant":
+            return _one_of(name, value, _QUANT)
         if name == "cpu_level":
             return _text(name, value)
         if name == "tokenizer":
@@ -455,6 +461,7 @@ class ModelConfig(_Checked):
         assert isinstance(self.overrides, tuple)
         options.overrides = list(self.overrides)
         options.cpu = self.cpu_level
+        options.quant = self.quant
         options.set_kv(self.kv)
         options.set_tokenizer(os.fspath(self.tokenizer))
         return options
@@ -478,4 +485,5 @@ class ModelOptions(TypedDict, total=False):
     allow_control_tokens: bool
     overrides: Overrides
     cpu_level: str
+    quant: Literal["", "int8", "int4"]
     offline: bool

@@ -38,6 +38,7 @@ void AddOptions(nb::module_& module) {
       .def_rw("allow_control_tokens", &LoadOptions::allow_control_tokens)
       .def_rw("overrides", &LoadOptions::overrides)
       .def_rw("cpu", &LoadOptions::cpu)
+      .def_rw("quant", &LoadOptions::quant)
       .def("set_kv", [](LoadOptions& self, const std::string& kv) { self.kv = KvTypeOf(kv); })
       .def("set_tokenizer",
            [](LoadOptions& self, const std::string& path) { self.tokenizer = path; });

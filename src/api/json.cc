@@ -340,6 +340,7 @@ LoadOptions ParseLoadOptions(std::string_view json, const std::string& place) tr
     options.allow_control_tokens = fields.Bool("allow_control_tokens", false);
     options.overrides = ReadOverrides(fields);
     options.cpu = fields.OptionalString("cpu").value_or("");
+    options.quant = fields.OptionalString("quant").value_or("");
   });
   return options;
 } catch (...) {

@@ -15,6 +15,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/generation_config.h"
 #include "checkpoint/model_files.h"
+#include "culet/quantize.h"
 #include "runtime/sampler.h"
 #include "text/chat_template.h"
 
@@ -134,7 +135,17 @@ SamplingParameters ResolveSampling(const GenerateOptions& options, const ModelDe
 }
 
 Checkpoint OpenCheckpoint(const std::filesystem::path& path, const LoadOptions& options) {
-  return Checkpoint::Open(FileSystem::Real(), path, OverridesOf(options));
+  if (options.quant.empty()) {
+    return Checkpoint::Open(FileSystem::Real(), path, OverridesOf(options));
+  }
+  if (options.quant != "int8" && options.quant != "int4") {
+    throw Error(ErrorKind::kInvalidArgument,
+                "LoadOptions::quant is \"" + options.quant + "\"; int8 or int4 is expected");
+  }
+  QuantizeOptions quantize;
+  quantize.threads = options.threads;
+  return Checkpoint::Open(FileSystem::Real(), QuantizedCopy(path, options.quant, quantize),
+                          OverridesOf(options));
 }
 
 int ResolveThreads(const LoadOptions& options) {

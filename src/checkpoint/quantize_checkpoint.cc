@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/quantize.h"
+#include "checkpoint/quantized_tensors.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/shards.h"
 
@@ -50,8 +51,6 @@ const char* TorchName(DType dtype) {
     default: return "float32";
   }
 }
-
-std::string ScaleName(const std::string& name) { return name + "_scale"; }
 
 // Tensors whose bytes fill whole cache lines come first, so that theirs begin at one.
 void SortByAlignment(std::vector<const PlannedTensor*>* tensors) {
@@ -134,7 +133,7 @@ void AddEntries(const PlannedTensor& tensor, std::vector<SafetensorsWriter::Entr
   }
   const DType dtype = IsInt4(tensor.layout.format) ? DType::kU8 : DType::kI8;
   entries->push_back({source.name, dtype, tensor.layout.data_shape()});
-  entries->push_back({ScaleName(source.name), DType::kBF16, tensor.layout.scale_shape()});
+  entries->push_back({source.name + kScaleSuffix, DType::kBF16, tensor.layout.scale_shape()});
 }
 
 void CopyFiles(const fs::path& from, const fs::path& to) {
@@ -174,19 +173,19 @@ void FolderInMaking::Commit() {
   path_.clear();
 }
 
-OrderedJson QuantizationConfig(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
-                               bool calibrated) {
+OrderedJson DescribeRecipe(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
+                           bool calibrated) {
   OrderedJson config;
   config["quant_method"] = "culet";
   config["version"] = kFormatVersion;
   config["source_dtype"] = TorchName(checkpoint.main_dtype());
-  config["recipe"] = recipe.name;
-  if (recipe.name == "int4") config["group"] = recipe.group;
-  OrderedJson& bits = config["bits"];
+  OrderedJson& how = config["recipe"];
+  how["to"] = recipe.name;
+  if (recipe.name == "int4") how["group"] = recipe.group;
   for (const std::string& part : QuantizableClasses()) {
-    bits[part] = std::string(QuantBitsName(recipe.bits.at(part)));
+    how["bits"][part] = std::string(QuantBitsName(recipe.bits.at(part)));
   }
-  config["calibrated"] = calibrated;
+  how["calibrated"] = calibrated;
   return config;
 }
 
@@ -197,12 +196,6 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
   const fs::path config_path = checkpoint.folder() / "config.json";
   OrderedJson config =
       ParseOrderedJson(files.ReadFile(config_path, kMaxFileBytes), config_path.string());
-  if (config.contains("quantization_config")) {
-    throw Error(ErrorKind::kUnsupported,
-                config_path.string() +
-                    ": has quantization_config: the model is quantised already. Quantise the "
-                    "checkpoint that it was made of");
-  }
   std::vector<const PlannedTensor*> order;
   std::uint64_t source_bytes = 0, bytes = 0;
   for (const PlannedTensor& tensor : tensors) {
@@ -244,7 +237,7 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
   }
   CopyFiles(checkpoint.folder(), folder);
   config["quantization_config"] =
-      QuantizationConfig(checkpoint, recipe, !options.column_weights.empty());
+      DescribeRecipe(checkpoint, recipe, !options.column_weights.empty());
   files.WriteFileAtomically(folder / "config.json", config.dump(2) + "\n");
 }
 

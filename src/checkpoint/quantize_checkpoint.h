@@ -53,7 +53,7 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
                     const std::filesystem::path& folder, const QuantizeWriteOptions& options);
 
 // The member quantization_config of such a model's config.json.
-OrderedJson QuantizationConfig(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
-                               bool calibrated);
+OrderedJson DescribeRecipe(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
+                           bool calibrated);
 
 }  // namespace culet

@@ -5,13 +5,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "checkpoint/quantized_tensors.h"
 
 namespace culet {
 namespace {
-
-constexpr const char* kEmbeddingClass = "embedding";
-constexpr const char* kTableClass = "per-layer embedding";
-constexpr const char* kExpertsClass = "experts";
 
 struct ClassRow {
   const char* part;
@@ -22,12 +19,12 @@ struct ClassRow {
 // Why so: docs/models.md, "Quantised models". The router and the norms are kept by every recipe:
 // together they are a thousandth of a model.
 constexpr ClassRow kClasses[] = {
-    {kEmbeddingClass, QuantBits::kInt8, QuantBits::kInt4},
-    {kTableClass, QuantBits::kInt4, QuantBits::kInt4},
+    {"embedding", QuantBits::kInt8, QuantBits::kInt4},
+    {"per-layer embedding", QuantBits::kInt4, QuantBits::kInt4},
     {"per-layer projection", QuantBits::kInt8, QuantBits::kInt8},
     {"attention", QuantBits::kInt4, QuantBits::kInt4},
     {"mlp", QuantBits::kInt4, QuantBits::kInt4},
-    {kExpertsClass, QuantBits::kInt4, QuantBits::kInt4},
+    {"experts", QuantBits::kInt4, QuantBits::kInt4},
     {"head", QuantBits::kInt8, QuantBits::kInt4},
 };
 
@@ -80,34 +77,27 @@ std::int64_t Product(const std::vector<std::int64_t>& shape) {
   return product;
 }
 
-// Whether rows are only looked up, never multiplied with.
-bool IsTable(const Checkpoint& checkpoint, const std::string& part) {
-  return part == kTableClass || (part == kEmbeddingClass && !checkpoint.head_is_embedding());
-}
-
 // Sets tensor->layout, or tensor->reason where it stays dense.
-void PlanTensor(const Checkpoint& checkpoint, const QuantizeRecipe& recipe, PlannedTensor* tensor) {
+void PlanTensor(const ModelConfig& config, const QuantizeRecipe& recipe,
+                const std::string& short_name, PlannedTensor* tensor) {
   const TensorView& view = *tensor->source;
   tensor->layout.format = WeightFormat::kDense;
   const auto found = recipe.bits.find(tensor->part);
   const QuantBits bits = found == recipe.bits.end() ? QuantBits::kKeep : found->second;
   if (bits == QuantBits::kKeep || view.shape.size() < 2) return;
-  const ModelConfig& config = checkpoint.config();
   const bool int4 = bits == QuantBits::kInt4;
+  const bool rows = IsLookupTable(short_name);
   WeightLayout layout;
   layout.k = view.shape.back();
   layout.n = Product(view.shape) / layout.k;
-  layout.format = IsTable(checkpoint, tensor->part)
-                      ? (int4 ? WeightFormat::kInt4Rows : WeightFormat::kInt8Rows)
-                      : (int4 ? WeightFormat::kInt4Tiles : WeightFormat::kInt8Tiles);
+  layout.format = rows ? (int4 ? WeightFormat::kInt4Rows : WeightFormat::kInt8Rows)
+                       : (int4 ? WeightFormat::kInt4Tiles : WeightFormat::kInt8Tiles);
   layout.group = GroupOf(layout.padded_k(), int4 ? recipe.group : kInt8Group);
-  if (view.shape.size() == 3 && view.shape[1] % kTileOutputs != 0) {
-    tensor->reason = "an expert has " + std::to_string(view.shape[1]) +
-                     " rows, which is no multiple of " + std::to_string(kTileOutputs);
-  } else if (view.name.ends_with("per_layer_model_projection.weight") &&
-             config.ple_width % kTileOutputs != 0) {
-    tensor->reason = "a layer's part of it has " + std::to_string(config.ple_width) +
-                     " rows, which is no multiple of " + std::to_string(kTileOutputs);
+  ExpectedTensor expected;
+  expected.name = short_name;
+  expected.shape = view.shape;
+  if (!rows && !CanBeTiled(config, expected)) {
+    tensor->reason = "its parts are no multiple of " + std::to_string(kTileOutputs) + " rows";
   } else if (static_cast<std::uint64_t>(layout.data_bytes() + 2 * layout.scales()) >=
              view.bytes.size()) {
     tensor->reason = "padded it would not be smaller";
@@ -171,6 +161,12 @@ QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
 
 std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
                                             const QuantizeRecipe& recipe) {
+  if (checkpoint.config().quantization) {
+    throw Error(ErrorKind::kUnsupported,
+                (checkpoint.folder() / "config.json").string() +
+                    ": has quantization_config: the model is quantised already. Quantise the "
+                    "checkpoint that it was made of");
+  }
   std::map<std::string, std::string> parts;  // by name in the file
   for (const Checkpoint::Listing& listing : checkpoint.listings()) {
     parts.emplace(listing.name, listing.part);
@@ -181,7 +177,7 @@ std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
     PlannedTensor tensor;
     tensor.source = &checkpoint.tensor(short_name);
     tensor.part = parts.at(tensor.source->name);
-    PlanTensor(checkpoint, recipe, &tensor);
+    PlanTensor(checkpoint.config(), recipe, short_name, &tensor);
     tensors.push_back(std::move(tensor));
     planned.insert(short_name);
   };

@@ -237,7 +237,7 @@ ImagesPlan PlanImages(const BenchOptions& options, const BenchPlan& plan) {
 }
 
 int Run(const BenchOptions& options) {
-  const std::filesystem::path path = ResolveModel(options.model.model);
+  const std::filesystem::path named = ResolveModel(options.model.model);
   if (options.json && options.csv) {
     throw Error(ErrorKind::kInvalidArgument, "--json and --csv are two forms; choose one");
   }
@@ -267,6 +267,7 @@ int Run(const BenchOptions& options) {
   if (!plan.decode.empty()) {
     load.rewind_tokens = *std::max_element(plan.decode.begin(), plan.decode.end());
   }
+  const std::filesystem::path path = options.model.Quantized(named);
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load);
   const double load_ms = MillisecondsSinceStart() - load_start;
@@ -325,6 +326,7 @@ Command AddBench(CLI::App& app) {
   AddFlag(*command, "--csv", &options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);
   options->model.AddKv(*command);
+  options->model.AddQuant(*command);
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

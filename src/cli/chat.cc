@@ -36,7 +36,8 @@ int Run(const ChatOptions& options) {
   }
   const std::string tools = options.request.tools.empty() ? "" : ReadTools(options.request.tools);
 
-  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
+  const std::filesystem::path path =
+      options.model.Quantized(ResolveOrFetch(options.model.model, options.model.fetch));
   const std::shared_ptr<Model> model = Model::Load(path, load);
   PrintWarnings(model->info());
   if (options.model.verbose) PrintPlan(model->info());

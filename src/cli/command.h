@@ -36,6 +36,7 @@ Command AddFeatures(CLI::App& app);
 Command AddEmbed(CLI::App& app);
 Command AddBench(CLI::App& app);
 Command AddSynth(CLI::App& app);
+Command AddQuantize(CLI::App& app);
 Command AddPull(CLI::App& app);
 Command AddList(CLI::App& app);
 Command AddRm(CLI::App& app);

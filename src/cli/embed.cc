@@ -230,10 +230,11 @@ void WriteJson(const EmbedCommandOptions& options, const ModelInfo& info, double
 }
 
 int Run(const EmbedCommandOptions& options) {
-  const std::filesystem::path path = ResolveModel(options.model.model);
+  const std::filesystem::path named = ResolveModel(options.model.model);
   const EmbedOptions embed = CheckOptions(options);
   LoadOptions load = options.model.ToLoadOptions();
   load.sequences = 0;  // as many as cost little: texts are computed together
+  const std::filesystem::path path = options.model.Quantized(named);
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load);
   const double load_ms = MillisecondsSinceStart() - load_start;
@@ -282,6 +283,7 @@ Command AddEmbed(CLI::App& app) {
   AddText(*command, "--out", &options->out, "FILE",
           "Write a .npy file instead: float32 [texts, dimensions]");
   options->model.AddThreads(*command);
+  options->model.AddQuant(*command);
   options->model.AddContext(*command);
   options->model.AddTokenizer(*command);
   options->model.AddOverride(*command);

@@ -39,7 +39,7 @@ std::vector<TokenId> ReadTokens(const std::string& text, std::int64_t vocab) {
 }
 
 int Run(const LogitsOptions& options) {
-  const std::filesystem::path path = ResolveModel(options.model.model);
+  const std::filesystem::path named = ResolveModel(options.model.model);
   if (options.tokens.empty() || options.out.empty()) {
     throw Error(
         ErrorKind::kInvalidArgument,
@@ -50,6 +50,7 @@ int Run(const LogitsOptions& options) {
                                                  "; it must be 1 or more, or 0 for 512");
   }
   LoadOptions load = options.model.ToLoadOptions();
+  const std::filesystem::path path = options.model.Quantized(named);
   const std::string text = options.tokens == "-" ? ReadStandardInput() : options.tokens;
   // Ids are checked before anything is loaded.
   const std::vector<TokenId> tokens = ReadTokens(text, Describe(path, load).vocab);
@@ -94,6 +95,7 @@ Command AddLogits(CLI::App& app) {
   AddNumber(*command, "--chunk", &options->chunk, "Most rows of one step; 0: 512", "N");
   options->model.AddThreads(*command);
   options->model.AddKv(*command);
+  options->model.AddQuant(*command);
   options->model.AddContext(*command);
   options->model.AddOverride(*command);
   options->model.AddVerbose(*command);

@@ -56,10 +56,10 @@ int ParseAndRun(int argc, char** argv) {
   app.allow_extras();
   app.require_subcommand(0, 1);
   const std::vector<Command> commands = {
-      AddRun(app),    AddChat(app),  AddInfo(app),   AddTokenize(app),
-      AddRender(app), AddParse(app), AddLogits(app), AddFeatures(app),
-      AddEmbed(app),  AddBench(app), AddSynth(app),  AddPull(app),
-      AddList(app),   AddRm(app),    AddVerify(app), AddDoctor(app)};
+      AddRun(app),    AddChat(app),     AddInfo(app),     AddTokenize(app), AddRender(app),
+      AddParse(app),  AddLogits(app),   AddFeatures(app), AddEmbed(app),    AddBench(app),
+      AddSynth(app),  AddQuantize(app), AddPull(app),     AddList(app),     AddRm(app),
+      AddVerify(app), AddDoctor(app)};
   // What other programs of this kind take too: culet help, culet help run, culet version.
   std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
   if (!words.empty() && words[0] == "help") {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/quantize_display.h"
 #include "cli/text_input.h"
 
 namespace culet::cli {
@@ -87,6 +88,12 @@ void ModelOptions::AddFetch(CLI::App& app) {
   AddFlag(app, "--offline", &fetch.offline, "Fetch nothing: the model must be there");
 }
 
+void ModelOptions::AddQuant(CLI::App& app) {
+  AddText(app, "--quant", &quant, "FORMAT",
+          "Compute with int8 or int4 weights: a copy of the model\nthat is made at the first use "
+          "and kept in the cache");
+}
+
 void ModelOptions::AddAll(CLI::App& app) {
   AddThreads(app);
   AddContext(app);
@@ -94,6 +101,7 @@ void ModelOptions::AddAll(CLI::App& app) {
   AddTokenizer(app);
   AddOverride(app);
   AddAllowControlTokens(app);
+  AddQuant(app);
   AddFetch(app);
   AddVerbose(app);
 }
@@ -101,6 +109,10 @@ void ModelOptions::AddAll(CLI::App& app) {
 LoadOptions ModelOptions::ToLoadOptions() const {
   CheckAtLeast("--threads", threads, 0);
   CheckAtLeast("--context", context, 0);
+  if (!quant.empty() && quant != "int8" && quant != "int4") {
+    throw Error(ErrorKind::kInvalidArgument,
+                "--quant is \"" + quant + "\"; int8 or int4 is expected");
+  }
   LoadOptions options;
   if (threads > 1024) {
     throw Error(ErrorKind::kInvalidArgument,
@@ -124,6 +136,10 @@ LoadOptions ModelOptions::ToLoadOptions() const {
     options.overrides.emplace_back(text.substr(0, equals), text.substr(equals + 1));
   }
   return options;
+}
+
+std::filesystem::path ModelOptions::Quantized(const std::filesystem::path& path) const {
+  return QuantizedPath(path, quant, static_cast<int>(threads));
 }
 
 TextProcessor::Options ModelOptions::ToTextOptions() const {

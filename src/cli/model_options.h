@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,6 +26,7 @@ struct ModelOptions {
   std::vector<std::string> overrides;
   bool allow_control_tokens = false;
   bool verbose = false;
+  std::string quant;  // "", "int8", "int4"
   FetchChoice fetch;
 
   void AddModel(CLI::App& app);
@@ -36,12 +38,15 @@ struct ModelOptions {
   void AddAllowControlTokens(CLI::App& app);
   void AddVerbose(CLI::App& app);
   void AddFetch(CLI::App& app);
+  void AddQuant(CLI::App& app);
   // All of the above but MODEL, for what answers.
   void AddAll(CLI::App& app);
 
   // Throws Error(kInvalidArgument) naming the option.
   LoadOptions ToLoadOptions() const;
   TextProcessor::Options ToTextOptions() const;
+  // What `path`, where MODEL lies, is to be opened as: see QuantizedPath.
+  std::filesystem::path Quantized(const std::filesystem::path& path) const;
 };
 
 // How to choose tokens; what is not given comes from the model.

@@ -112,7 +112,8 @@ int Run(const RunOptions& options) {
   const MediaOptions media_options = options.media.ToMediaOptions();
   options.media.MakeRoom(&load_options);
 
-  const std::filesystem::path path = ResolveOrFetch(options.model.model, options.model.fetch);
+  const std::filesystem::path path =
+      options.model.Quantized(ResolveOrFetch(options.model.model, options.model.fetch));
   const double load_start = MillisecondsSinceStart();
   const std::shared_ptr<Model> model = Model::Load(path, load_options);
   const TextProcessor& text = model->text();

@@ -2,16 +2,22 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
+#include "ops/types.h"
 
 namespace culet {
 
 struct CpuKernels;  // ops/cpu/kernels.h
+
+// Sees the weight and the operand of each matrix product before it is computed.   x [rows, cols]
+using ProductTap = std::function<void(const Matrix& weight, View<const float, 2> x)>;
 
 // Threads: one op at a time.
 class Context {
@@ -31,6 +37,10 @@ class Context {
   std::byte* Scratch(std::size_t bytes);
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
+  // For calibration. Empty: none, which costs a step nothing.
+  void set_product_tap(ProductTap tap) { product_tap_ = std::move(tap); }
+  const ProductTap& product_tap() const { return product_tap_; }
+
  private:
   std::unique_ptr<ThreadPool> pool_;
   CpuLevel level_;
@@ -38,6 +48,7 @@ class Context {
   std::unique_ptr<std::byte[]> scratch_storage_;
   std::byte* scratch_ = nullptr;  // 64-byte aligned
   std::size_t scratch_bytes_ = 0;
+  ProductTap product_tap_;
 };
 
 // The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level

@@ -96,6 +96,9 @@ void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTa
                   std::byte* scratch) {
   for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
   if (x.extent(0) == 0) return;
+  if (ctx.product_tap()) {
+    for (const MatMulTarget& target : targets) ctx.product_tap()(target.w, x);
+  }
   for (std::size_t index = 0; index < targets.size(); ++index) {
     const MatMulKernel& kernel = KernelFor(ctx, targets[index].w);
     bool done = false;  // by an earlier target's turn

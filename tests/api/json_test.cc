@@ -53,10 +53,11 @@ TEST(OptionsFromJson, EveryLoadOptionHasItsKey) {
           "prefix_tokens": 6, "prompt_rows_beside_decoding": 7, "queue": 8, "kv": "bf16",
           "rewind_tokens": 9, "tokenizer": "there", "allow_control_tokens": true,
           "overrides": {"text_config.sliding_window": 256, "activation": "gelu"},
-          "cpu": "plain"})",
+          "cpu": "plain", "quant": "int4"})",
       "the options");
   const auto& [threads, context, chunk, image_tokens, sequences, pool_tokens, prefix_tokens, rows,
-               queue, kv, rewind_tokens, tokenizer, allow_control_tokens, overrides, cpu] = options;
+               queue, kv, rewind_tokens, tokenizer, allow_control_tokens, overrides, cpu, quant] =
+      options;
   EXPECT_EQ(threads, 1);
   EXPECT_EQ(context, 2);
   EXPECT_EQ(chunk, 3);
@@ -74,6 +75,7 @@ TEST(OptionsFromJson, EveryLoadOptionHasItsKey) {
       {"activation", "\"gelu\""}, {"text_config.sliding_window", "256"}};
   EXPECT_EQ(overrides, expected);
   EXPECT_EQ(cpu, "plain");
+  EXPECT_EQ(quant, "int4");
 }
 
 TEST(OptionsFromJson, EveryGenerateOptionHasItsKey) {

@@ -1,0 +1,87 @@
+// Models with integer weights, made of models without: half or a third of the bytes, and so about
+// twice or three times the tokens a second, for an error that is measured and said.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "culet/export.h"
+
+namespace culet {
+
+// What the quality report says of classes of tensors: kAuto gives each class its own figures where
+// the source has at most 2 GB (a copy with that class alone quantised is made and removed again).
+enum class QuantizeReport { kAuto, kNone, kWhole, kClasses };
+
+struct QuantizeOptions {
+  std::string to = "int8";  // "int8" or "int4"
+  // int4: the most columns that share a scale, 32, 64 or 128; 0: 32. int8 takes none.
+  std::int64_t group = 0;
+  // Other bits for classes of tensors ("embedding", "per-layer embedding", "per-layer projection",
+  // "attention", "mlp", "experts", "head"): "bf16" (as in the source), "int8" or "int4".
+  std::vector<std::pair<std::string, std::string>> keep;
+  // A text whose activations weigh the error of each column in int4; empty: all count alike.
+  std::string calibration;
+  QuantizeReport report = QuantizeReport::kAuto;
+  std::string report_text;  // what the report is measured on; empty: a passage of culet's own
+  bool force = false;       // write what lies beyond the bounds too
+  int threads = 0;          // 0: the CPUs that this process may use
+  // Called on the caller's thread, several times a second; `what` is the stage ("quantising",
+  // "measuring"). What it throws ends the call, and nothing is left behind.
+  std::function<void(std::string_view what, double done, double total)> on_progress;
+};
+
+// A report beyond these is refused, unless forced.
+inline constexpr double kMostQuantizeKl = 0.1;          // mean, nats a token
+inline constexpr double kLeastQuantizeAgreement = 0.9;  // of first choices
+
+// How far a model is from the one that it was made of, over the tokens of a text.
+struct QuantizeQuality {
+  double mean_kl = 0, p99_kl = 0;  // KL(source ‖ quantised), nats a token
+  double top1_agreement = 0;       // how often both have the same likeliest token, 0 to 1
+  double perplexity = 0, source_perplexity = 0;
+};
+
+struct QuantizedClass {
+  std::string part;    // "mlp"
+  std::string format;  // "int4, groups of 32", "as it was"
+  std::uint64_t parameters = 0, source_bytes = 0, bytes = 0;
+  std::optional<QuantizeQuality> quality;  // with this class alone quantised
+};
+
+struct QuantizeResult {
+  std::filesystem::path folder;
+  std::uint64_t source_bytes = 0, bytes = 0;  // of all tensors
+  std::vector<QuantizedClass> classes;        // of the text model
+  std::optional<QuantizeQuality> quality;     // nothing where no report was made
+  std::int64_t report_tokens = 0;
+  std::vector<std::string> notes;  // tensors that stayed as they were, and why; …
+};
+
+// Writes the model of `path`, in f32, bf16 or f16, with integer weights to `folder`: made if it is
+// not there, else it must be empty. Everything that belongs to the model is in it, and the report
+// as quantization.json and in README.md. Throws Error: kInvalidArgument (options, `folder`),
+// kUnsupported (quantised already; beyond the bounds, with the numbers), kResource (disk, checked
+// first; memory), kNotFound, kCorrupt, kIo; then nothing is left behind. Any thread.
+CULET_EXPORT QuantizeResult QuantizeModel(const std::filesystem::path& path,
+                                          const std::filesystem::path& folder,
+                                          const QuantizeOptions& options = {});
+
+// The folder of a copy of `path` in "int8" or "int4", in the cache ($CULET_CACHE, else
+// $XDG_CACHE_HOME/culet, else ~/.cache/culet). It is made where it is not there or the model's
+// files have changed since, without a report, and kept until it is removed. Of `options`
+// on_progress and threads count. Throws as QuantizeModel. Any thread; two calls for one model wait
+// for each other, across processes too.
+CULET_EXPORT std::filesystem::path QuantizedCopy(const std::filesystem::path& path,
+                                                 const std::string& to,
+                                                 const QuantizeOptions& options = {});
+// Whether it is there already.
+CULET_EXPORT bool HasQuantizedCopy(const std::filesystem::path& path, const std::string& to);
+
+}  // namespace culet

@@ -1,0 +1,35 @@
+#include "cli/quantize_display.h"
+
+#include <fmt/format.h>
+
+#include "cli/log.h"
+#include "cli/sizes.h"
+#include "culet/quantize.h"
+
+namespace culet::cli {
+
+std::function<void(std::string_view, double, double)> QuantizeDisplay::Callback() {
+  return [this](std::string_view what, double done, double total) {
+    if (InterruptGuard::Pending()) throw Interrupted();
+    const bool bytes = what == "quantising";
+    progress_.Show(done, total,
+                   bytes ? fmt::format("of {}", FormatBytes(static_cast<std::uint64_t>(total)))
+                         : fmt::format("({})", what));
+  };
+}
+
+std::filesystem::path QuantizedPath(const std::filesystem::path& path, const std::string& quant,
+                                    int threads) {
+  if (quant.empty()) return path;
+  if (HasQuantizedCopy(path, quant)) return QuantizedCopy(path, quant);
+  Note(fmt::format("{} is written as {} into the cache, once", path.string(), quant));
+  QuantizeDisplay display;
+  QuantizeOptions options;
+  options.threads = threads;
+  options.on_progress = display.Callback();
+  const std::filesystem::path copy = QuantizedCopy(path, quant, options);
+  Note(fmt::format("the copy is {}", copy.string()));
+  return copy;
+}
+
+}  // namespace culet::cli
