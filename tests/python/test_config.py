@@ -85,6 +85,7 @@ BAD_MODEL = [
     ("queue", None, TypeError),
     ("kv", "f16", ValueError),
     ("kv", 16, TypeError),
+    ("quant", "int3", ValueError),
     ("tokenizer", 5, TypeError),
     ("tokenizer", b"tokenizer.json", TypeError),
     ("allow_control_tokens", "yes", TypeError),
