@@ -155,8 +155,10 @@ FolderInMaking::FolderInMaking(fs::path name) : name_(std::move(name)) {
         ErrorKind::kInvalidArgument,
         name_.string() + ": is there already and nothing is overwritten; name another folder");
   }
-  path_ = name_.parent_path() /
-          ("." + name_.filename().string() + ".unfinished." + std::to_string(getpid()));
+  // Appended, as g++ 12 warns of a text in front of a std::string (GCC bug 105651).
+  std::string hidden = ".";
+  hidden += name_.filename().string() + ".unfinished." + std::to_string(getpid());
+  path_ = name_.parent_path() / hidden;
   FileSystem& files = FileSystem::Real();
   fs::remove_all(path_, error);  // of a process that had our number and was killed
   files.CreateFolders(path_);
