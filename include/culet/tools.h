@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "culet/export.h"
 #include "culet/model.h"
@@ -34,6 +35,24 @@ struct MachineLimits {
 // Takes about half a second, in which the model answers nobody. Measure around what is compared
 // with it: shared machines move. Any thread.
 CULET_EXPORT MachineLimits MeasureMachine(Model& model);
+
+// What one op with one kind of weights took, over all layers.
+struct OpTime {
+  std::string op;    // "MatMul", "Attention", "RmsNorm", …
+  std::string what;  // "mlp.gate_proj, mlp.up_proj"; "sliding"; empty where nothing tells
+  std::int64_t calls = 0;
+  double ms = 0;
+  double bytes = 0;          // that it had to read of weights, tables and KV
+  double multiply_adds = 0;  // of matrix products and attention
+  // Multiply-adds a second, in 10^9 and counted two each, of the best instruction for its operands
+  // at the model's threads; 0 where it has none.
+  double peak_gflops = 0;
+};
+// Calls `work`, which has this model compute (Session::Append, Generate), and says what the time in
+// ops went to, the longest first. The rest is between ops: planning, sampling, and the threads'
+// hand-over. Throws what `work` throws. Any thread; one profile of a model at a time.
+CULET_EXPORT std::vector<OpTime> ProfileOps(Model& model, const std::function<void()>& work);
+
 // What pictures take on their way into a model, all of them together, and what the encoder's
 // threads could do at most.
 struct ImageTimes {

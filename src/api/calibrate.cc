@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "api/model_impl.h"
+#include "api/tensor_addresses.h"
 #include "ops/context.h"
 
 namespace culet {
@@ -18,17 +19,12 @@ constexpr double kFloor = 0.01;
 // Sums of squares by tensor.
 class ColumnSums {
  public:
-  explicit ColumnSums(const Checkpoint& checkpoint) {
-    for (const auto& [name, tensor] : checkpoint.tensors()) {
-      if (tensor.shape.size() >= 2) by_address_.emplace(tensor.bytes.data(), Sums{&tensor, {}, 0});
-    }
-  }
+  explicit ColumnSums(const Checkpoint& checkpoint) : tensors_(checkpoint) {}
 
-  // A weight may be a part of a tensor: the rows of a layer, or of an expert.
   void Add(const Matrix& weight, View<const float, 2> x) {
-    auto found = by_address_.upper_bound(static_cast<const std::byte*>(weight.data));
-    if (found == by_address_.begin()) return;
-    Sums& sums = (--found)->second;
+    const TensorView* tensor = tensors_.Find(weight.data);
+    if (tensor == nullptr) return;
+    Sums& sums = by_tensor_[tensor];
     sums.squares.resize(static_cast<std::size_t>(x.extent(1)));
     for (std::int64_t row = 0; row < x.extent(0); ++row) {
       const float* values = x.row(row);
@@ -41,13 +37,13 @@ class ColumnSums {
 
   ColumnWeights Weights() const {
     ColumnWeights weights;
-    for (const auto& [address, sums] : by_address_) {
+    for (const auto& [tensor, sums] : by_tensor_) {
       if (sums.rows == 0) continue;
       double total = 0;
       for (const double square : sums.squares) total += square;
       const double mean = total / static_cast<double>(sums.squares.size());
       if (!(mean > 0)) continue;
-      std::vector<float>& columns = weights[sums.tensor->name];
+      std::vector<float>& columns = weights[tensor->name];
       for (const double square : sums.squares) {
         columns.push_back(static_cast<float>(square / mean + kFloor));
       }
@@ -57,11 +53,11 @@ class ColumnSums {
 
  private:
   struct Sums {
-    const TensorView* tensor;
     std::vector<double> squares;
-    std::int64_t rows;
+    std::int64_t rows = 0;
   };
-  std::map<const std::byte*, Sums> by_address_;
+  TensorAddresses tensors_;
+  std::map<const TensorView*, Sums> by_tensor_;
 };
 
 }  // namespace

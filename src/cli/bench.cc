@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "cli/bench_images.h"
 #include "cli/bench_measure.h"
+#include "cli/bench_profile.h"
 #include "cli/bench_users.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -35,6 +36,8 @@ struct BenchOptions {
   std::uint64_t seed = 1;
   bool json = false;
   bool csv = false;
+  bool profile = false;
+  std::string chart;
 };
 
 OrderedJson UsersJson(const std::vector<UsersResult>& results) {
@@ -84,6 +87,7 @@ void WriteJson(const ModelInfo& info, const BenchResult& result,
   object.Add("decode", decode);
   object.Add("users", UsersJson(users));
   object.Add("images", ImagesJson(images));
+  object.Add("profiles", ProfileJson(result.profiles));
   object.Add("load_ms", result.load_ms);
   object.Add("first_prompt_ms", result.first_prompt_ms);
   object.Add("start_to_first_token_ms", result.start_to_first_token_ms);
@@ -133,11 +137,14 @@ std::string UsersText(const std::vector<UsersResult>& users) {
   return text;
 }
 
+std::string Heading(const ModelInfo& info) {
+  return fmt::format("{} ({}), {}, level {}, {} threads, culet {}", info.variant, info.dtype,
+                     info.cpu_model, info.cpu_level, info.threads, Version());
+}
+
 void WriteText(const ModelInfo& info, const BenchResult& result,
                const std::vector<UsersResult>& users, const std::vector<ImagesResult>& images) {
-  std::string text =
-      fmt::format("{} ({}), {}, level {}, {} threads, culet {}\n", info.variant, info.dtype,
-                  info.cpu_model, info.cpu_level, info.threads, Version());
+  std::string text = Heading(info) + "\n";
   text += fmt::format(
       "machine: reads {:.1f} GB/s ({:.1f} to {:.1f}), {:.0f} Gflop/s ({:.0f} to {:.0f})\n\n",
       result.read_gb_s.median, result.read_gb_s.min, result.read_gb_s.max,
@@ -161,6 +168,7 @@ void WriteText(const ModelInfo& info, const BenchResult& result,
   }
   if (!users.empty()) text += UsersText(users);
   if (!images.empty()) text += ImagesText(images);
+  text += ProfileText(result.profiles);
   text += '\n';
   if (!result.prefill.empty()) {
     text +=
@@ -236,6 +244,20 @@ ImagesPlan PlanImages(const BenchOptions& options, const BenchPlan& plan) {
   return images;
 }
 
+void CheckProfile(const BenchOptions& options, const BenchPlan& plan) {
+  if (!options.chart.empty() && !options.profile) {
+    throw Error(ErrorKind::kInvalidArgument, "--chart is of what --profile measures; give both");
+  }
+  if (!options.profile) return;
+  if (plan.prefill.empty() && plan.decode.empty()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "--profile measures prompts and decoding; --prefill 0 and --decode 0 leave none");
+  }
+  if (options.csv) {
+    throw Error(ErrorKind::kInvalidArgument, "--profile has no form in --csv; use --json");
+  }
+}
+
 int Run(const BenchOptions& options) {
   const std::filesystem::path named = ResolveModel(options.model.model);
   if (options.json && options.csv) {
@@ -251,6 +273,8 @@ int Run(const BenchOptions& options) {
   plan.contexts = ParseNumbers(options.context, "--context", 0);
   plan.repeats = static_cast<int>(options.repeat);
   plan.seed = options.seed;
+  plan.profile = options.profile;
+  CheckProfile(options, plan);
   if (plan.prefill.empty() && plan.decode.empty() && options.image.empty()) {
     throw Error(ErrorKind::kInvalidArgument, "--prefill 0 and --decode 0 leave nothing to measure");
   }
@@ -292,6 +316,10 @@ int Run(const BenchOptions& options) {
   } else {
     WriteText(model->info(), result, users, images);
   }
+  // Last: a name that cannot be written to loses no figures.
+  if (!options.chart.empty()) {
+    WriteProfileChart(options.chart, Heading(model->info()), result.profiles);
+  }
   return 0;
 }
 
@@ -304,6 +332,7 @@ Command AddBench(CLI::App& app) {
       "  culet bench MODEL\n"
       "  culet bench MODEL --prefill 128,512,2048 --decode 64 --context 512,4096 --json\n"
       "  culet bench MODEL --prefill 0 --decode 32 --repeat 3 --csv\n"
+      "  culet bench MODEL --repeat 3 --profile --chart profile.svg\n"
       "  culet bench MODEL --prefill 0 --context 128 --users 1,2,4,8\n"
       "  culet bench MODEL --prefill 0 --decode 0 --image cat.jpg --image-tokens 280,1120\n");
   options->model.AddModel(*command);
@@ -322,6 +351,9 @@ Command AddBench(CLI::App& app) {
           "Most tokens of a picture, list; 0: as the model's\nprocessor config says");
   AddNumber(*command, "--repeat", &options->repeat, "Runs of each", "N", "5");
   AddNumber(*command, "--seed", &options->seed, "Seed of the random prompt", "N", "1");
+  AddFlag(*command, "--profile", &options->profile,
+          "Also what each op takes: time, bytes, multiply-adds,\nshare of its limit");
+  AddText(*command, "--chart", &options->chart, "FILE", "Draw what --profile measures, as SVG");
   AddFlag(*command, "--json", &options->json, "Print one JSON object");
   AddFlag(*command, "--csv", &options->csv, "Print comma-separated values with a heading");
   options->model.AddThreads(*command);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <utility>
 
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -28,7 +29,7 @@ class Bench {
       tokens_.push_back(static_cast<TokenId>(random() % vocab));
     }
     const std::size_t kinds = plan.prefill.size() + plan.contexts.size() * plan.decode.size();
-    total_ = static_cast<int>(kinds) * (plan.repeats + 1);
+    total_ = static_cast<int>(kinds) * (plan.repeats + (plan.profile ? 2 : 1));
   }
 
   BenchResult Run(double load_ms);
@@ -39,6 +40,9 @@ class Bench {
   void WarmUp();
   void MeasurePrefill(std::int64_t count);
   void MeasureDecode(std::int64_t context, std::int64_t count);
+  // Fills in what `measured`, which returns its milliseconds, tells.
+  template <typename Measured>
+  void Profile(ProfileResult result, const Measured& measured);
   // Runs `measured` between measurements of the machine; calls `keep(ms, limits around it)`.
   template <typename Measured, typename Keep>
   void Repeat(const Measured& measured, const Keep& keep);
@@ -162,12 +166,40 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
   result_.decode.push_back(decode);
 }
 
+template <typename Measured>
+void Bench::Profile(ProfileResult result, const Measured& measured) {
+  Step();
+  const MachineLimits before = Limits();
+  result.ops = ProfileOps(*model_, [&] { result.ms = measured(); });
+  result.read_gb_s = (before.read_gb_s + Limits().read_gb_s) / 2;
+  result_.profiles.push_back(std::move(result));
+}
+
 BenchResult Bench::Run(double load_ms) {
   result_.load_ms = load_ms;
   WarmUp();
   for (const std::int64_t count : plan_.prefill) MeasurePrefill(count);
   for (const std::int64_t context : plan_.contexts) {
     for (const std::int64_t count : plan_.decode) MeasureDecode(context, count);
+  }
+  if (plan_.profile) {
+    for (const std::int64_t count : plan_.prefill) {
+      ProfileResult result;
+      result.kind = "prefill";
+      result.tokens = count;
+      Profile(std::move(result), [&] { return PrefillMs(count); });
+    }
+    for (const std::int64_t context : plan_.contexts) {
+      for (const std::int64_t count : plan_.decode) {
+        session_.Reset();
+        DecodeMs(context, count);  // fills the KV
+        ProfileResult result;
+        result.kind = "decode";
+        result.context = context;
+        result.tokens = count;
+        Profile(std::move(result), [&] { return DecodeMs(context, count); });
+      }
+    }
   }
   if (read_gb_s_.empty()) Limits();
   result_.read_gb_s = SpreadOf(read_gb_s_);

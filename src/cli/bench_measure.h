@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "cli/bench_profile.h"
 #include "culet/generate.h"
 #include "culet/model.h"
 #include "culet/tools.h"
@@ -48,6 +49,7 @@ struct BenchPlan {
   std::vector<std::int64_t> decode;    // tokens of a decode run, at each of the contexts
   int repeats = 5;
   std::uint64_t seed = 1;
+  bool profile = false;  // each prompt and each decode run once more, op by op
 
   std::int64_t LongestContext() const;
 };
@@ -55,6 +57,7 @@ struct BenchPlan {
 struct BenchResult {
   std::vector<PrefillResult> prefill;
   std::vector<DecodeResult> decode;
+  std::vector<ProfileResult> profiles;
   Spread read_gb_s, peak_gflops;
   double load_ms = 0;
   double first_prompt_ms = 0;          // of the first run of the first prompt length

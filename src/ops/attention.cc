@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "ops/cpu/kernels.h"
+#include "ops/profile.h"
 #include "ops/shapes.h"
 
 namespace culet {
@@ -66,6 +67,26 @@ Partial PartialAt(std::byte* at, std::int64_t queries) {
   const std::size_t vector = FloatBytes(queries);
   return {reinterpret_cast<float*>(at), reinterpret_cast<float*>(at + vector),
           reinterpret_cast<float*>(at + 2 * vector)};
+}
+
+// What the call must read, each key and value of a sequence once, and multiply.
+OpWork WorkOf(const KvLayer& cache, const BatchPlan& plan, const KindPlan& kind,
+              std::int64_t heads) {
+  OpWork work;
+  for (std::int64_t row = 0; row < plan.rows;) {
+    const auto at = [&](std::int64_t index) { return static_cast<std::size_t>(index); };
+    const std::int64_t sequence = plan.sequences[at(row)];
+    KeyRange seen = kind.visible[at(row)];
+    for (; row < plan.rows && plan.sequences[at(row)] == sequence; ++row) {
+      const KeyRange range = kind.visible[at(row)];
+      seen = {std::min(seen.begin, range.begin), std::max(seen.end, range.end)};
+      work.multiply_adds +=
+          2.0 * static_cast<double>((range.end - range.begin) * heads * cache.head_dim);
+    }
+    work.bytes +=
+        2.0 * static_cast<double>((seen.end - seen.begin) * cache.kv_heads * cache.row_bytes());
+  }
+  return work;
 }
 
 // One call's constants.
@@ -335,6 +356,7 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
   CheckContiguous("Attention", "q", q);
   CheckContiguous("Attention", "out", out);
   if (rows == 0) return;
+  OpTimer timer(ctx, "Attention", kind_index);
   const KindPlan& kind = plan.kind(kind_index);
   if (static_cast<std::int64_t>(kind.visible.size()) < rows) {
     ThrowShape("Attention: " + std::to_string(kind.visible.size()) + " key ranges for " +
@@ -354,6 +376,10 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     }
   }
 
+  if (timer.running()) {
+    timer.Add(WorkOf(cache, plan, kind, heads));
+    timer.set_dtype(cache.dtype);
+  }
   const std::int64_t group = heads / cache.kv_heads;
   Job job{ctx,
           q,
@@ -396,6 +422,7 @@ void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, cons
   }
   CheckCache("AppendKv", cache);
   CheckPlan("AppendKv", plan, rows);
+  const OpTimer timer(ctx, "AppendKv", kind_index);
   CheckContiguous("AppendKv", "k", k);
   CheckContiguous("AppendKv", "v", v);
   const KindPlan& kind = plan.kind(kind_index);

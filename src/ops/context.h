@@ -15,6 +15,7 @@
 namespace culet {
 
 struct CpuKernels;  // ops/cpu/kernels.h
+class OpProfile;    // ops/profile.h
 
 // Sees the weight and the operand of each matrix product before it is computed.   x [rows, cols]
 using ProductTap = std::function<void(const Matrix& weight, View<const float, 2> x)>;
@@ -41,6 +42,11 @@ class Context {
   void set_product_tap(ProductTap tap) { product_tap_ = std::move(tap); }
   const ProductTap& product_tap() const { return product_tap_; }
 
+  // Where ops write their times; null: nowhere, which costs a step nothing. It must outlive its
+  // use.
+  void set_profile(OpProfile* profile) { profile_ = profile; }
+  OpProfile* profile() const { return profile_; }
+
  private:
   std::unique_ptr<ThreadPool> pool_;
   CpuLevel level_;
@@ -49,6 +55,7 @@ class Context {
   std::byte* scratch_ = nullptr;  // 64-byte aligned
   std::size_t scratch_bytes_ = 0;
   ProductTap product_tap_;
+  OpProfile* profile_ = nullptr;
 };
 
 // The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level

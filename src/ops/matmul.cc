@@ -4,6 +4,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/matmul_scratch.h"
+#include "ops/profile.h"
 #include "ops/shapes.h"
 
 namespace culet {
@@ -96,6 +97,13 @@ void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTa
                   std::byte* scratch) {
   for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
   if (x.extent(0) == 0) return;
+  OpTimer timer(ctx, "MatMul");
+  if (timer.running()) {
+    for (const MatMulTarget& target : targets) {
+      timer.Add(target.w, {static_cast<double>(target.w.bytes()),
+                           static_cast<double>(x.extent(0) * target.w.rows * target.w.cols)});
+    }
+  }
   if (ctx.product_tap()) {
     for (const MatMulTarget& target : targets) ctx.product_tap()(target.w, x);
   }

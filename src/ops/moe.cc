@@ -6,6 +6,7 @@
 
 #include "ops/cpu/kernels.h"
 #include "ops/matmul_scratch.h"
+#include "ops/profile.h"
 #include "ops/rows.h"
 #include "ops/shapes.h"
 
@@ -59,6 +60,7 @@ void RouteTopK(Context& ctx, View<const float, 2> logits, std::span<const float>
   CheckContiguous("RouteTopK", "logits", logits);
   CheckContiguous("RouteTopK", "expert", expert);
   CheckContiguous("RouteTopK", "weight", weight);
+  const OpTimer timer(ctx, "RouteTopK");
   OverRows(ctx, logits.extent(0), experts * k, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* logit = logits.row(row);
@@ -114,6 +116,7 @@ void Experts(Context& ctx, View<const float, 2> z, const Matrix& gate_up, const 
   CheckContiguous("Experts", "weight", weight);
   CheckContiguous("Experts", "out", out);
   if (rows == 0) return;
+  OpTimer timer(ctx, "Experts");
 
   const Layout layout = MakeLayout(rows, k, hidden, width, experts);
   std::byte* scratch = ctx.Scratch(layout.bytes);
@@ -145,6 +148,14 @@ void Experts(Context& ctx, View<const float, 2> z, const Matrix& gate_up, const 
   for (std::int64_t e = experts; e > 0; --e) first[e] = first[e - 1];
   first[0] = 0;
 
+  if (timer.running()) {
+    std::int64_t read = 0;
+    for (std::int64_t e = 0; e < experts; ++e) read += first[e] < first[e + 1] ? 1 : 0;
+    const double share = static_cast<double>(read) / static_cast<double>(experts);
+    const auto products = static_cast<double>(rows * k * hidden * width);
+    timer.Add(gate_up, {share * static_cast<double>(gate_up.bytes()), 2 * products});
+    timer.Add(down, {share * static_cast<double>(down.bytes()), products});
+  }
   const CpuKernels& kernels = ctx.kernels();
   for (std::int64_t e = 0; e < experts; ++e) {
     const std::int64_t begin = first[e];

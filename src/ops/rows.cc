@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/cpu/kernels.h"
+#include "ops/profile.h"
 #include "ops/shapes.h"
 
 namespace culet {
@@ -70,6 +71,7 @@ void WidenQuantized(const Matrix& table, std::int64_t id, std::int64_t first, fl
 
 void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
            std::int64_t first_col, float scale, View<float, 2> out) {
+  OpTimer timer(ctx, "Embed");
   if (out.extent(0) != static_cast<std::int64_t>(ids.size()) || first_col < 0 ||
       first_col + out.extent(1) > table.cols) {
     ThrowShape("Embed: " + std::to_string(ids.size()) + " ids, table [" +
@@ -82,6 +84,12 @@ void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
                "; culet reads F32, BF16 and F16");
   }
   CheckContiguous("Embed", "out", out);
+  if (timer.running() && table.rows > 0) {
+    // The rows' share of the table.
+    const double values = static_cast<double>(out.extent(0) * out.extent(1));
+    const double all = static_cast<double>(table.rows) * static_cast<double>(table.cols);
+    timer.Add(table, {static_cast<double>(table.bytes()) * values / all, 0});
+  }
   for (const std::int32_t id : ids) {
     if (id < 0 || id >= table.rows) {
       ThrowShape("Embed: id " + std::to_string(id) + " is not in a table of " +
@@ -108,6 +116,7 @@ void Embed(Context& ctx, const Matrix& table, std::span<const std::int32_t> ids,
 
 void RmsNorm(Context& ctx, View<const float, 2> x, std::span<const float> w, float eps,
              View<float, 2> out) {
+  const OpTimer timer(ctx, "RmsNorm");
   CheckSame("RmsNorm", "x", x, "out", out);
   CheckWeight("RmsNorm", w, x.extent(1));
   OverRows(ctx, x.extent(0), x.extent(1), [&](std::int64_t begin, std::int64_t end) {
@@ -119,6 +128,7 @@ void RmsNorm(Context& ctx, View<const float, 2> x, std::span<const float> w, flo
 
 void AddNorm(Context& ctx, View<const float, 2> branch, std::span<const float> w, float eps,
              float scale, View<float, 2> x) {
+  const OpTimer timer(ctx, "AddNorm");
   CheckSame("AddNorm", "branch", branch, "x", x);
   CheckWeight("AddNorm", w, x.extent(1));
   OverRows(ctx, x.extent(0), x.extent(1), [&](std::int64_t begin, std::int64_t end) {
@@ -131,6 +141,7 @@ void AddNorm(Context& ctx, View<const float, 2> branch, std::span<const float> w
 
 void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float eps,
               View<const float, 2> cos, View<const float, 2> sin, int axes) {
+  const OpTimer timer(ctx, "NormRope");
   const std::int64_t rows = x.extent(0);
   const std::int64_t heads = x.extent(1);
   const std::int64_t head_dim = x.extent(2);
@@ -162,6 +173,7 @@ void NormRope(Context& ctx, View<float, 3> x, std::span<const float> w, float ep
 }
 
 void GeluMul(Context& ctx, View<const float, 2> gate, View<const float, 2> up, View<float, 2> out) {
+  const OpTimer timer(ctx, "GeluMul");
   CheckSame("GeluMul", "gate", gate, "up", up);
   CheckSame("GeluMul", "gate", gate, "out", out);
   OverElements(ctx, gate.extent(0), gate.extent(1),
@@ -173,6 +185,7 @@ void GeluMul(Context& ctx, View<const float, 2> gate, View<const float, 2> up, V
 
 void PleCombine(Context& ctx, View<const float, 2> projected, float projected_scale,
                 std::span<const float> w, float eps, View<float, 2> token) {
+  const OpTimer timer(ctx, "PleCombine");
   CheckSame("PleCombine", "projected", projected, "token", token);
   const auto width = static_cast<std::int64_t>(w.size());
   if (width == 0 || token.extent(1) % width != 0) {
@@ -192,6 +205,7 @@ void PleCombine(Context& ctx, View<const float, 2> projected, float projected_sc
 
 void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32_t> rows,
                 View<float, 2> out) {
+  const OpTimer timer(ctx, "GatherRows");
   if (out.extent(0) != static_cast<std::int64_t>(rows.size()) || out.extent(1) != x.extent(1)) {
     ThrowShape("GatherRows: " + std::to_string(rows.size()) + " rows of x " + ShapeText(x) +
                " do not fit out " + ShapeText(out));
@@ -211,6 +225,7 @@ void GatherRows(Context& ctx, View<const float, 2> x, std::span<const std::int32
 }
 
 void ReplaceRows(Context& ctx, std::span<const float* const> rows, View<float, 2> x) {
+  const OpTimer timer(ctx, "ReplaceRows");
   if (x.extent(0) != static_cast<std::int64_t>(rows.size())) {
     ThrowShape("ReplaceRows: " + std::to_string(rows.size()) + " rows do not fit x " +
                ShapeText(x));
@@ -225,6 +240,7 @@ void ReplaceRows(Context& ctx, std::span<const float* const> rows, View<float, 2
 }
 
 void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 2> x) {
+  const OpTimer timer(ctx, "ScaleRows");
   CheckWeight("ScaleRows", w, x.extent(1));
   CheckContiguous("ScaleRows", "x", x);
   OverRows(ctx, x.extent(0), x.extent(1), [&](std::int64_t begin, std::int64_t end) {
@@ -235,6 +251,7 @@ void ScaleRows(Context& ctx, std::span<const float> w, float scale, View<float, 
 }
 
 void AddRows(Context& ctx, View<const float, 2> a, View<const float, 2> b, View<float, 2> out) {
+  const OpTimer timer(ctx, "AddRows");
   CheckSame("AddRows", "a", a, "b", b);
   CheckSame("AddRows", "a", a, "out", out);
   OverElements(
@@ -244,6 +261,7 @@ void AddRows(Context& ctx, View<const float, 2> a, View<const float, 2> b, View<
 }
 
 void SoftCap(Context& ctx, float cap, View<float, 2> logits) {
+  const OpTimer timer(ctx, "SoftCap");
   CheckContiguous("SoftCap", "logits", logits);
   OverElements(ctx, logits.extent(0), logits.extent(1),
                [&](std::int64_t row, std::int64_t first, std::int64_t cols) {
@@ -253,6 +271,7 @@ void SoftCap(Context& ctx, float cap, View<float, 2> logits) {
 
 void RopeTables(Context& ctx, std::span<const std::int32_t> positions,
                 std::span<const float> frequencies, View<float, 2> cos, View<float, 2> sin) {
+  const OpTimer timer(ctx, "RopeTables");
   CheckSame("RopeTables", "cos", cos, "sin", sin);
   if (cos.extent(0) != static_cast<std::int64_t>(positions.size()) ||
       cos.extent(1) != static_cast<std::int64_t>(frequencies.size())) {

@@ -210,6 +210,32 @@ TEST(Bench, OfUsersHasOneUserAndARatioToIt) {
   EXPECT_NE(csv.find("\nusers,70,8,"), std::string::npos) << csv;
 }
 
+TEST(Bench, ProfileIsOfEachPromptAndDecodeRunAndAddsUp) {
+  const TemporaryFolder folder;
+  const std::string line =
+      "culet bench pebble --prefill 16 --decode 4 --context 8,16 --repeat 1 --profile ";
+  const json bench = RunJson(folder, line + "--json --chart a.svg");
+  ASSERT_EQ(bench["profiles"].size(), 3u);
+  for (const json& run : bench["profiles"]) {
+    ExpectKeys(run, {"kind", "context", "tokens", "ms", "between_ops_ms", "ops"});
+    double ms = run["between_ops_ms"];
+    for (const json& op : run["ops"]) {
+      ExpectKeys(op, {"op", "what", "calls", "ms", "bytes", "multiply_adds", "limit_ms", "limit"});
+      ms += op["ms"].get<double>();
+    }
+    EXPECT_NEAR(ms, run["ms"].get<double>(), 1e-9 * ms);
+  }
+  EXPECT_EQ(bench["profiles"][0]["kind"], "prefill");
+  EXPECT_EQ(bench["profiles"][2]["context"], 16);
+  const std::string svg = folder.Read("a.svg");
+  EXPECT_TRUE(svg.starts_with("<svg ")) << svg;
+  EXPECT_TRUE(svg.ends_with("</svg>\n")) << svg;
+  EXPECT_NE(svg.find("mlp.gate_proj, mlp.up_proj"), std::string::npos);
+  const std::string text = RunShell(folder.path(), line).out;
+  EXPECT_NE(text.find("MatMul mlp.down_proj"), std::string::npos) << text;
+  EXPECT_NE(text.find("between ops"), std::string::npos) << text;
+}
+
 TEST(Bench, JsonHasTheKeysForEachOfTheLists) {
   const TemporaryFolder folder;
   const json bench = RunJson(
