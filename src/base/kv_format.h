@@ -5,6 +5,15 @@
 //   scale = max|x| / 127 in the group, q = x / scale to nearest, ties to even
 //
 // A group with an infinity or a NaN has the scale NaN, so that it shows.
+//
+// Where V is the raw k projection (K=V layers) and K = rope(V ⊙ w), K differs from V ⊙ w only in the
+// dimensions that the rotation turns. One row holds both, as `head_dim` + `turning` values:
+//
+//   [ V of the turning | V of the resting | K of the turning ]
+//     ◄──────────── V ───────────────►
+//                      ◄──────────── K ─────────────►          w stays to be multiplied into q
+//
+// Dimension j turns with j + head_dim/2 for j < turning/2.
 #pragma once
 
 #include <algorithm>
@@ -27,10 +36,11 @@ inline std::int64_t KvRowBytes(DType dtype, std::int64_t head_dim) {
   return head_dim + (head_dim + kKvGroup - 1) / kKvGroup * static_cast<std::int64_t>(sizeof(float));
 }
 
-// Where the scale of column i lies in an int8 row.
-inline float KvScale(const std::byte* row, std::int64_t head_dim, std::int64_t i) {
+// The scale of column i of an int8 row, whose scales lie `scales` bytes behind its first value:
+// head_dim where a row is K or V alone.
+inline float KvScale(const std::byte* row, std::int64_t scales, std::int64_t i) {
   float scale;  // a row of odd head_dim leaves it unaligned
-  std::memcpy(&scale, row + head_dim + i / kKvGroup * static_cast<std::int64_t>(sizeof(float)),
+  std::memcpy(&scale, row + scales + i / kKvGroup * static_cast<std::int64_t>(sizeof(float)),
               sizeof(scale));
   return scale;
 }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 
 #include "base/config_fields.h"
 #include "base/error.h"
+#include "base/kv_format.h"
 
 namespace culet {
 namespace {
@@ -409,6 +411,20 @@ std::optional<QuantizationConfig> ReadQuantization(ConfigFields& outer) {
 
 std::string_view LayerKindName(LayerKind kind) {
   return kKindNames[static_cast<std::size_t>(kind)];
+}
+
+std::int64_t RopeConfig::TurningPairs(std::int64_t head_dim) const {
+  const std::int64_t pairs = head_dim / 2;
+  if (!proportional) return pairs;
+  const double turning = std::floor(partial_rotary_factor * static_cast<double>(head_dim) / 2.0);
+  return std::min(pairs, static_cast<std::int64_t>(turning));
+}
+
+std::int64_t ModelConfig::kv_turning(const LayerConfig& layer, DType dtype) const {
+  if (!layer.k_eq_v || kv_shared_layers > 0) return 0;
+  const std::int64_t turning = 2 * rope_of(layer.kind).TurningPairs(layer.head_dim);
+  const bool whole_groups = dtype != DType::kI8 || turning % kKvGroup == 0;
+  return turning < layer.head_dim && whole_groups ? turning : 0;
 }
 
 ModelConfig ParseModelConfig(const Json& json, const std::string& place) {

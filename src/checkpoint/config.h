@@ -28,6 +28,9 @@ struct RopeConfig {
   double theta = 10000.0;              // rope_theta
   double partial_rotary_factor = 1.0;  // proportional only
   double factor = 1.0;                 // proportional only; divides the frequencies
+
+  // Pairs of dimensions of a head that turn; the others stand still.
+  std::int64_t TurningPairs(std::int64_t head_dim) const;
 };
 
 // What differs from layer to layer, resolved.
@@ -82,6 +85,10 @@ struct ModelConfig {
   // Layers below this index own KV; prompt rows whose logits are not wanted stop there.
   int first_shared_layer() const { return static_cast<int>(layers.size()) - kv_shared_layers; }
   const RopeConfig& rope_of(LayerKind kind) const { return rope[static_cast<int>(kind)]; }
+  // Values of a head of that layer, which owns KV, that its rotation turns, where its K and V are
+  // kept in one row as `dtype` (base/kv_format.h); 0: in two. One row serves layers whose V is the
+  // raw K and whose KV nobody shares, as it needs the layer's own k_norm to be read.
+  std::int64_t kv_turning(const LayerConfig& layer, DType dtype) const;
   // "E2B", "E4B", "12B", "26B-A4B", "31B" where the sizes are those published, else a description
   // ("dense, 6 layers, hidden 48").
   std::string variant() const;

@@ -115,9 +115,10 @@ KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, DType dtype) {
     const int kind = static_cast<int>(layer.kind);
     const std::int64_t held =
         layer.kind == LayerKind::kSliding ? std::min(context, config.window) : context;
-    // K and V: a K=V layer holds both too, since K is normed and turned and V is not.
-    const std::uint64_t per_token =
-        static_cast<std::uint64_t>(2 * layer.kv_heads * KvRowBytes(dtype, layer.head_dim));
+    const std::int64_t turning = config.kv_turning(layer, dtype);
+    const std::int64_t rows = turning > 0 ? 1 : 2;  // K and V in one, or each its own
+    const auto per_token = static_cast<std::uint64_t>(
+        rows * layer.kv_heads * KvRowBytes(dtype, layer.head_dim + turning));
     size.read_bytes += per_token * static_cast<std::uint64_t>(held);
     if (!layer.owns_kv) continue;
     ++size.layers[kind];

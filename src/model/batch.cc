@@ -9,15 +9,9 @@ namespace culet {
 
 std::vector<float> RopeFrequencies(const RopeConfig& rope, std::int64_t head_dim) {
   const std::int64_t pairs = head_dim / 2;
-  std::int64_t turning = pairs;
-  float factor = 1.0f;
-  if (rope.proportional) {
-    turning = static_cast<std::int64_t>(
-        std::floor(rope.partial_rotary_factor * static_cast<double>(head_dim) / 2.0));
-    factor = static_cast<float>(rope.factor);
-  }
+  const float factor = rope.proportional ? static_cast<float>(rope.factor) : 1.0f;
   std::vector<float> frequencies(pairs, 0.0f);
-  for (std::int64_t pair = 0; pair < std::min(turning, pairs); ++pair) {
+  for (std::int64_t pair = 0; pair < rope.TurningPairs(head_dim); ++pair) {
     // The reference's own steps: an f32 exponent, an f32 power, an f32 reciprocal.
     const float exponent = static_cast<float>(2 * pair) / static_cast<float>(head_dim);
     const float power = static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));

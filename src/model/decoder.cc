@@ -166,7 +166,7 @@ void Decoder::Attend(Context& ctx, int index, const LayerWeights& weights, const
   MatMul(ctx, buffers_.normed.first(plan.rows), attention.q, q);
   NormRope(ctx, Heads(q, config_.heads), attention.q_norm, eps_, kind.cos, kind.sin);
   Attention(ctx, Heads(q, config_.heads), kv, plan, static_cast<int>(layer.kind),
-            Heads(attended, config_.heads));
+            Heads(attended, config_.heads), attention.k_norm);
   MatMul(ctx, attended, attention.o, buffers_.branch.first(plan.rows));
 }
 

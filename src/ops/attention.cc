@@ -83,8 +83,7 @@ OpWork WorkOf(const KvLayer& cache, const BatchPlan& plan, const KindPlan& kind,
       work.multiply_adds +=
           2.0 * static_cast<double>((range.end - range.begin) * heads * cache.head_dim);
     }
-    work.bytes +=
-        2.0 * static_cast<double>((seen.end - seen.begin) * cache.kv_heads * cache.row_bytes());
+    work.bytes += static_cast<double>((seen.end - seen.begin) * cache.position_bytes());
   }
   return work;
 }
@@ -97,6 +96,7 @@ struct Job {
   const BatchPlan& plan;
   const KindPlan& kind;
   const View<float, 3>& out;
+  std::span<const float> k_weight;
   std::int64_t group;
   std::int64_t stride;
   std::int64_t tile_queries;  // most queries of a tile
@@ -135,13 +135,48 @@ Tile TileAt(const Job& job, std::int64_t index) {
   return tile;
 }
 
+// The dimensions of a head in the order of a row that holds K and V (base/kv_format.h): two runs
+// that turn, and two that rest.
+struct TurningRuns {
+  std::int64_t turn;  // length of each run that turns: [0, turn) and [half, half + turn)
+  std::int64_t rest;  // of each that rests: [turn, half) and [half + turn, head_dim)
+  std::int64_t half;
+
+  explicit TurningRuns(const KvLayer& cache)
+      : turn(cache.turning / 2), rest(cache.head_dim / 2 - turn), half(cache.head_dim / 2) {}
+
+  float* Turning(const float* from, float* to) const {
+    return std::copy_n(from + half, turn, std::copy_n(from, turn, to));
+  }
+  float* Resting(const float* from, float* to) const {
+    return std::copy_n(from + half + turn, rest, std::copy_n(from + turn, rest, to));
+  }
+};
+
+// q [head_dim] as it meets a row's K: the resting dimensions, each times its weight, then the
+// turning ones.
+void PackQuery(const Job& job, const float* q, float* packed) {
+  const std::int64_t head_dim = job.cache.head_dim;
+  if (job.cache.turning == 0) {
+    std::copy_n(q, head_dim, packed);
+    return;
+  }
+  const TurningRuns runs(job.cache);
+  const float* weight = job.k_weight.data();
+  const auto rest = [&](std::int64_t begin) {
+    for (std::int64_t i = begin; i < begin + runs.rest; ++i) *packed++ = q[i] * weight[i];
+  };
+  rest(runs.turn);
+  rest(runs.half + runs.turn);
+  runs.Turning(q, packed);
+}
+
 // Brings the tile's queries side by side, padded with zeros.
 void PackQueries(const Job& job, const Tile& tile, float* packed) {
   const std::int64_t head_dim = job.cache.head_dim;
   for (std::int64_t row = tile.begin; row < tile.end; ++row) {
     for (std::int64_t g = 0; g < job.group; ++g) {
-      const float* source = job.q.row(row) + (tile.kv_head * job.group + g) * job.q.stride(1);
-      std::memcpy(packed, source, static_cast<std::size_t>(head_dim) * sizeof(float));
+      PackQuery(job, job.q.row(row) + (tile.kv_head * job.group + g) * job.q.stride(1), packed);
       std::fill(packed + head_dim, packed + job.stride, 0.0f);
       packed += job.stride;
     }
@@ -181,6 +216,11 @@ void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& 
   args.q = area.q;
   args.range = area.ranges;
   args.dtype = job.cache.dtype;
+  args.row_bytes = job.cache.row_bytes();
+  // From V's first value they are all of the row's values away; K begins `turning` groups later.
+  args.v_scales = head_dim + job.cache.turning;
+  args.k_scales =
+      head_dim + job.cache.turning / kKvGroup * static_cast<std::int64_t>(sizeof(float));
   args.scores = area.scores;
   args.max = partial.max;
   args.sum = partial.sum;
@@ -207,8 +247,10 @@ void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& 
     const std::int64_t id = table[block_begin / kPageTokens + page];
     CULET_DCHECK(id >= 0);
     const std::size_t offset = job.cache.offset(id, tile.kv_head, 0);
-    args.k_page[page] = static_cast<const std::byte*>(job.cache.k) + offset;
     args.v_page[page] = static_cast<const std::byte*>(job.cache.v) + offset;
+    args.k_page[page] = job.cache.turning > 0
+                            ? static_cast<const std::byte*>(args.v_page[page]) + job.cache.k_shift()
+                            : static_cast<const std::byte*>(job.cache.k) + offset;
   }
   job.ctx.kernels().attention_block(args);
 }
@@ -246,11 +288,26 @@ void Join(const Job& job, const Tile& tile, const Partial& partial) {
   });
 }
 
-void End(const Job& job, const Tile& tile) {
+// `spare`: [head_dim].
+void End(const Job& job, const Tile& tile, float* spare) {
+  const std::int64_t head_dim = job.cache.head_dim;
+  const TurningRuns runs(job.cache);
   OverQueries(job, tile, [&](std::int64_t, std::int64_t row, std::int64_t head) {
     const float inverse = 1.0f / job.state(row, head)[1];
     float* out = OutAt(job, row, head);
-    for (std::int64_t i = 0; i < job.cache.head_dim; ++i) out[i] *= inverse;
+    for (std::int64_t i = 0; i < head_dim; ++i) out[i] *= inverse;
+    if (job.cache.turning == 0) return;
+    // From V's order in the row to that of the dimensions.
+    std::copy_n(out, head_dim, spare);
+    const float* from = spare;
+    const auto take = [&](std::int64_t begin, std::int64_t count) {
+      std::copy_n(from, count, out + begin);
+      from += count;
+    };
+    take(0, runs.turn);
+    take(runs.half, runs.turn);
+    take(runs.turn, runs.rest);
+    take(runs.half + runs.turn, runs.rest);
   });
 }
 
@@ -272,7 +329,7 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
         RunBlock(job, tile, block, area, partial);
         Join(job, tile, partial);
       }
-      End(job, tile);
+      End(job, tile, area.q);
     }
   };
   if (alone) {
@@ -307,7 +364,7 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
       });
       for (std::int64_t item = 0; item < count; ++item) Join(job, tile, partial_at(item));
     }
-    End(job, tile);
+    End(job, tile, AreaAt(job, 0).q);
   }
 }
 
@@ -315,6 +372,14 @@ void CheckCache(const char* op, const KvLayer& cache) {
   if (cache.dtype != DType::kF32 && cache.dtype != DType::kBF16 && cache.dtype != DType::kI8) {
     ThrowShape(std::string(op) + ": a cache of " + std::string(DTypeName(cache.dtype)) +
                "; culet keeps F32, BF16 and I8");
+  }
+  const bool whole_groups = cache.dtype != DType::kI8 || cache.turning % kKvGroup == 0;
+  if (cache.turning < 0 || cache.turning % 2 != 0 || cache.turning >= cache.head_dim ||
+      !whole_groups) {
+    ThrowShape(std::string(op) + ": " + std::to_string(cache.turning) +
+               " turning values of heads of " + std::to_string(cache.head_dim) +
+               "; they are pairs, fewer than all, and in int8 whole groups of " +
+               std::to_string(kKvGroup));
   }
 }
 
@@ -342,7 +407,7 @@ std::int64_t PageOf(const char* op, const KindPlan& kind, std::int64_t sequence,
 }  // namespace
 
 void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const BatchPlan& plan,
-               int kind_index, View<float, 3> out) {
+               int kind_index, View<float, 3> out, std::span<const float> k_weight) {
   const std::int64_t rows = q.extent(0);
   const std::int64_t heads = q.extent(1);
   if (q.extents() != out.extents() || q.extent(2) != cache.head_dim || cache.kv_heads < 1 ||
@@ -352,6 +417,10 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
                std::to_string(cache.head_dim));
   }
   CheckCache("Attention", cache);
+  if (cache.turning > 0 && static_cast<std::int64_t>(k_weight.size()) != cache.head_dim) {
+    ThrowShape("Attention: " + std::to_string(k_weight.size()) + " weights of K for heads of " +
+               std::to_string(cache.head_dim) + " whose K and V lie in one row");
+  }
   CheckPlan("Attention", plan, rows);
   CheckContiguous("Attention", "q", q);
   CheckContiguous("Attention", "out", out);
@@ -387,6 +456,7 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
           plan,
           kind,
           out,
+          k_weight,
           group,
           RoundUp(cache.head_dim, 16),
           std::min(TileRows(group), rows) * group,
@@ -426,22 +496,36 @@ void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, cons
   CheckContiguous("AppendKv", "k", k);
   CheckContiguous("AppendKv", "v", v);
   const KindPlan& kind = plan.kind(kind_index);
+  const std::int64_t values = cache.head_dim + cache.turning;  // of a row
   const auto store = [&](const float* x, void* pages, std::size_t offset) {
     std::byte* row = static_cast<std::byte*>(pages) + offset;
     if (cache.dtype == DType::kI8) {
-      QuantizeKvRow(x, cache.head_dim, row);
+      QuantizeKvRow(x, values, row);
     } else {
-      ctx.kernels().narrow(x, cache.dtype, row, cache.head_dim);
+      ctx.kernels().narrow(x, cache.dtype, row, values);
     }
   };
+  const TurningRuns runs(cache);
+  float* joined = nullptr;
+  if (cache.turning > 0) {
+    joined =
+        reinterpret_cast<float*>(ctx.Scratch(static_cast<std::size_t>(values) * sizeof(float)));
+  }
   for (std::int64_t row = 0; row < rows; ++row) {
     const std::int64_t position = plan.positions[static_cast<std::size_t>(row)];
     const std::int64_t page =
         PageOf("AppendKv", kind, plan.sequences[static_cast<std::size_t>(row)], position);
     for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
       const std::size_t offset = cache.offset(page, head, position % kPageTokens);
-      store(k.row(row) + head * k.stride(1), cache.k, offset);
-      store(v.row(row) + head * v.stride(1), cache.v, offset);
+      const float* key = k.row(row) + head * k.stride(1);
+      const float* value = v.row(row) + head * v.stride(1);
+      if (cache.turning > 0) {
+        runs.Turning(key, runs.Resting(value, runs.Turning(value, joined)));
+        store(joined, cache.v, offset);
+      } else {
+        store(key, cache.k, offset);
+        store(value, cache.v, offset);
+      }
     }
   }
 }

@@ -7,10 +7,15 @@
 //
 //   q, out  [rows, heads, head_dim] f32        pages  [kv_heads, kPageTokens, head_dim] f32 or bf16
 //
+// Where K and V of a cache lie in one row (KvLayer::turning), V is the key before its weight and
+// turn, and `k_weight` [head_dim] is that weight: it is multiplied into q where K rests.
+//
 // Keys are summed in blocks at absolute positions (multiples of 256), partial results merged in
 // rising order: a row's result does not depend, bit for bit, on the other rows, on chunking or on
 // threads. q stays f32; K and V widen to f32.
 #pragma once
+
+#include <span>
 
 #include "ops/context.h"
 #include "ops/types.h"
@@ -18,7 +23,7 @@
 namespace culet {
 
 void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const BatchPlan& plan,
-               int kind, View<float, 3> out);
+               int kind, View<float, 3> out, std::span<const float> k_weight = {});
 
 // Stores k, v [rows, kv_heads, head_dim] f32 at each row's position, rounded to the cache's dtype.
 void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, const KvLayer& cache,

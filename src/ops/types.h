@@ -56,15 +56,21 @@ struct Matrix {
 inline constexpr std::int64_t kPageTokens = 64;
 
 // The pages of one layer that owns KV, each [kv_heads, kPageTokens] rows of head_dim values in f32,
-// bf16 or int8 (base/kv_format.h); K and V have equal shapes.
+// bf16 or int8 (base/kv_format.h); K and V have equal shapes, or lie in one row.
 struct KvLayer {
   DType dtype = DType::kF32;
   void* k = nullptr;
   void* v = nullptr;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+  // Values of a head that its rotation turns, where K and V lie in one row, at `v`; 0: in two.
+  std::int64_t turning = 0;
 
-  std::int64_t row_bytes() const { return KvRowBytes(dtype, head_dim); }
+  std::int64_t row_bytes() const { return KvRowBytes(dtype, head_dim + turning); }
+  // Of a position in all heads.
+  std::int64_t position_bytes() const { return (turning > 0 ? 1 : 2) * kv_heads * row_bytes(); }
+  // From a row at `v` to its K.
+  std::int64_t k_shift() const { return turning * static_cast<std::int64_t>(DTypeBytes(dtype)); }
   std::size_t page_bytes() const {
     return static_cast<std::size_t>(kv_heads * kPageTokens * row_bytes());
   }

@@ -14,8 +14,9 @@ std::int64_t PagesFor(std::int64_t positions) {
   return (positions + kPageTokens - 1) / kPageTokens;
 }
 
-std::uint64_t PageBytes(const LayerConfig& layer, DType dtype) {
-  return KvLayer{dtype, nullptr, nullptr, layer.kv_heads, layer.head_dim}.page_bytes();
+// A layer that owns KV, without its memory.
+KvLayer Shape(const ModelConfig& config, const LayerConfig& layer, DType dtype) {
+  return {dtype, nullptr, nullptr, layer.kv_heads, layer.head_dim, config.kv_turning(layer, dtype)};
 }
 
 // Twice this, and a sum of two such sizes, still fit into 63 bits.
@@ -60,14 +61,15 @@ std::uint64_t KvPlan::Bytes(const ModelConfig& config) const {
     if (!layer.owns_kv) continue;
     const auto pages = static_cast<std::uint64_t>(PoolPages(config, layer.kind));
     // A config at all its limits, with many long sequences, asks for more than 64 bits can count.
-    const std::optional<std::uint64_t> half = CheckedMul(pages, PageBytes(layer, dtype));
+    const KvLayer shape = Shape(config, layer, dtype);
+    const std::optional<std::uint64_t> half = CheckedMul(pages, shape.page_bytes());
     if (!half || *half > kMaxKvBytes || bytes > kMaxKvBytes) {
       throw Error(ErrorKind::kResource, "the KV of " + std::to_string(sequences) +
                                             " sequences of " + std::to_string(context) +
                                             " positions has more bytes than any machine; a smaller "
                                             "context needs less");
     }
-    bytes += 2 * Aligned(*half);
+    bytes += (shape.turning > 0 ? 1 : 2) * Aligned(*half);
   }
   return bytes;
 }
@@ -92,10 +94,16 @@ KvCache::KvCache(const ModelConfig& config, const KvPlan& plan)
       continue;
     }
     const std::uint64_t pages = static_cast<std::uint64_t>(plan.PoolPages(config, layer.kind));
-    const std::uint64_t bytes = Aligned(pages * PageBytes(layer, plan.dtype));
-    layers_.push_back({plan.dtype, next, next + bytes, layer.kv_heads, layer.head_dim});
-    own_layers_[static_cast<int>(layer.kind)].push_back(layers_.back());
-    next += 2 * bytes;
+    KvLayer own = Shape(config, layer, plan.dtype);
+    const std::uint64_t bytes = Aligned(pages * own.page_bytes());
+    if (own.turning == 0) {
+      own.k = next;
+      next += bytes;
+    }
+    own.v = next;
+    next += bytes;
+    layers_.push_back(own);
+    own_layers_[static_cast<int>(layer.kind)].push_back(own);
   }
 }
 
@@ -195,6 +203,7 @@ void KvCache::ReplaceByCopy(LayerKind kind, int sequence) {
   for (const KvLayer& layer : own_layers_[static_cast<int>(kind)]) {
     const std::size_t bytes = layer.page_bytes();
     for (void* values : {layer.k, layer.v}) {
+      if (values == nullptr) continue;  // in the other's rows
       auto* pages = static_cast<std::byte*>(values);
       std::memcpy(pages + static_cast<std::size_t>(copy) * bytes,
                   pages + static_cast<std::size_t>(entry) * bytes, bytes);

@@ -24,11 +24,16 @@ struct Scene {
   std::int64_t table_stride = 0;
   std::vector<std::int32_t> tables;
   std::vector<std::byte> k_bytes, v_bytes;
+  std::int64_t turning = 0;     // where K and V lie in one row
+  std::vector<float> k_weight;  // then
   std::vector<std::int32_t> positions, sequence_of;
   std::vector<KeyRange> visible;
   std::vector<float> q;
 
-  KvLayer layer() { return {dtype, k_bytes.data(), v_bytes.data(), kv_heads, head_dim}; }
+  KvLayer layer() {
+    return {dtype,  turning > 0 ? nullptr : k_bytes.data(), v_bytes.data(), kv_heads, head_dim,
+            turning};
+  }
   std::int64_t rows() const { return static_cast<std::int64_t>(positions.size()); }
   BatchPlan plan() const {
     BatchPlan plan;
@@ -110,11 +115,13 @@ std::vector<float> RunAttention(Context& ctx, Scene& scene) {
   const View<float, 3> view(rows.data(), {scene.rows(), scene.heads, scene.head_dim},
                             {rows.stride(0), scene.head_dim, 1});
   const View<const float, 3> q(scene.q.data(), {scene.rows(), scene.heads, scene.head_dim});
-  Attention(ctx, q, scene.layer(), scene.plan(), 1, view);
+  Attention(ctx, q, scene.layer(), scene.plan(), 1, view, scene.k_weight);
   return out.Dense();
 }
 
-void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std::string& what) {
+// `extra`: roundings of each addend of a score besides those of its sum.
+void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std::string& what,
+                         std::int64_t extra = 0) {
   const std::int64_t group = scene.heads / scene.kv_heads;
   for (std::int64_t r = 0; r < scene.rows(); ++r) {
     const KeyRange range = scene.visible[static_cast<std::size_t>(r)];
@@ -147,9 +154,9 @@ void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std:
           value += weights[static_cast<std::size_t>(p - range.begin)] / sum * v;
           max_v = std::max(max_v, std::fabs(v));
         }
-        ASSERT_NEAR(out[static_cast<std::size_t>((r * scene.heads + h) * scene.head_dim + i)],
-                    value,
-                    AttentionBound(range.end - range.begin, scene.head_dim, score_abs, max_v))
+        ASSERT_NEAR(
+            out[static_cast<std::size_t>((r * scene.heads + h) * scene.head_dim + i)], value,
+            AttentionBound(range.end - range.begin, scene.head_dim + 8 * extra, score_abs, max_v))
             << what << ": row " << r << " head " << h << " dim " << i << " keys [" << range.begin
             << ", " << range.end << "), seed " << TestSeed();
       }
@@ -258,6 +265,79 @@ TEST_P(AttentionTest, LongContextSplitOverThreadsEqualsOneThreadBitForBit) {
     const std::vector<float> one = RunAttention(ctx(), scene);
     EXPECT_TRUE(SameBits(RunAttention(two_threads(), scene), one));
     CheckAgainstFormula(scene, one, "long");
+  }
+}
+
+// As a cache of two rows would have it: k = v ⊙ w where it rests.
+void CheckOneRow(Context& ctx, Context& two_threads, Random& random, std::int64_t head_dim,
+                 std::int64_t turning, DType dtype) {
+  SCOPED_TRACE("head_dim " + std::to_string(head_dim) + " turning " + std::to_string(turning) +
+               " " + std::string(DTypeName(dtype)));
+  Scene scene;
+  scene.heads = 6;
+  scene.kv_heads = 2;
+  scene.head_dim = head_dim;
+  scene.dtype = dtype;
+  scene.turning = turning;
+  scene.k_weight = RandomFloats(random, head_dim);
+  const std::int64_t length = 330;
+  MakeCache(scene, random, length, 0);
+  Scene whole = scene;  // the formula's: K and V apart, in f32, with what the cache holds
+  whole.dtype = DType::kF32;
+  whole.turning = 0;
+  MakeCache(whole, random, length, 0);
+  const View<const float, 3>::Extents extents = {length, scene.kv_heads, head_dim};
+  std::vector<float> v = RandomFloats(random, length * scene.kv_heads * head_dim);
+  std::vector<float> k = RandomFloats(random, length * scene.kv_heads * head_dim);
+  const auto turns = [&](std::int64_t i) { return i % (head_dim / 2) < turning / 2; };
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(k.size()); ++i) {
+    const std::int64_t dim = i % head_dim;
+    const auto at = static_cast<std::size_t>(i);
+    // Values that every format holds as they are (a group's largest is 127).
+    v[at] = dim % 32 == 0 ? 127.0f : std::nearbyint(v[at] * 20);
+    k[at] = !turns(dim)     ? v[at] * scene.k_weight[static_cast<std::size_t>(dim)]
+            : dim % 32 == 0 ? 127.0f
+                            : std::nearbyint(k[at] * 20);
+  }
+  for (Scene* each : {&scene, &whole}) {
+    Scene writer = *each;
+    for (std::int64_t p = 0; p < length; ++p) {
+      writer.positions.push_back(static_cast<std::int32_t>(p));
+      writer.sequence_of.push_back(0);
+    }
+    // The writer's own copy of the bytes is not the scene's.
+    KvLayer layer = each->layer();
+    AppendKv(ctx, {k.data(), extents}, {v.data(), extents}, layer, writer.plan(), 1);
+    for (const std::int32_t p : {0, 63, 64, 200, 255, 256, 329}) {
+      each->positions.push_back(p);
+      each->sequence_of.push_back(0);
+      each->visible.push_back({std::max(0, p - 270), p + 1});
+    }
+  }
+  scene.q = RandomFloats(random, scene.rows() * scene.heads * head_dim);
+  for (float& value : scene.q) value *= 0.05f / std::sqrt(static_cast<float>(head_dim));
+  whole.q = scene.q;
+  const std::vector<float> out = RunAttention(ctx, scene);
+  // The weight meets q in one and the value in the other: a rounding each.
+  CheckAgainstFormula(whole, out, "one row", 2);
+  EXPECT_TRUE(SameBits(RunAttention(two_threads, scene), out));
+  std::vector<float> alone;
+  for (std::int64_t row = 0; row < scene.rows(); ++row) {
+    Scene one = OnlyRow(scene, row);
+    const std::vector<float> result = RunAttention(two_threads, one);
+    alone.insert(alone.end(), result.begin(), result.end());
+  }
+  EXPECT_TRUE(SameBits(alone, out));
+}
+
+TEST_P(AttentionTest, KeysAndValuesInOneRowEqualThoseInTwo) {
+  Random random(18);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
+    CheckOneRow(ctx(), two_threads(), random, 512, 128, dtype);
+    CheckOneRow(ctx(), two_threads(), random, 256, 64, dtype);
+    if (dtype == DType::kI8) continue;
+    CheckOneRow(ctx(), two_threads(), random, 32, 8, dtype);
+    CheckOneRow(ctx(), two_threads(), random, 20, 2, dtype);
   }
 }
 

@@ -52,7 +52,10 @@ struct AttentionBlockArgs {
   const float* q = nullptr;         // [queries, stride], zero beyond head_dim
   const KeyRange* range = nullptr;  // [queries], within the block: 0 … kBlockKeys; may be empty
   DType dtype = DType::kF32;        // of the pages
-  // [kPageTokens] rows of KvRowBytes(dtype, head_dim) each; null where no query looks.
+  std::int64_t row_bytes = 0;       // from a position's row to the next one's, of K and of V
+  std::int64_t k_scales = 0;        // int8: bytes from a row's first value to its scales
+  std::int64_t v_scales = 0;
+  // [kPageTokens] rows of head_dim values each; null where no query looks.
   const void* k_page[kBlockPages] = {};
   const void* v_page[kBlockPages] = {};
   float* scores = nullptr;  // scratch [queries, kBlockKeys]

@@ -9,11 +9,11 @@ namespace culet {
 namespace {
 
 // Value i of the row `key` of a page.
-float At(const void* page, const AttentionBlockArgs& a, std::int64_t key, std::int64_t i) {
-  const std::byte* row =
-      static_cast<const std::byte*>(page) + key * KvRowBytes(a.dtype, a.head_dim);
+float At(const void* page, const AttentionBlockArgs& a, std::int64_t scales, std::int64_t key,
+         std::int64_t i) {
+  const std::byte* row = static_cast<const std::byte*>(page) + key * a.row_bytes;
   if (a.dtype == DType::kI8) {
-    return static_cast<float>(static_cast<std::int8_t>(row[i])) * KvScale(row, a.head_dim, i);
+    return static_cast<float>(static_cast<std::int8_t>(row[i])) * KvScale(row, scales, i);
   }
   return a.dtype == DType::kF32 ? reinterpret_cast<const float*>(row)[i]
                                 : Bf16ToF32(reinterpret_cast<const std::uint16_t*>(row)[i]);
@@ -31,7 +31,7 @@ void Block(const AttentionBlockArgs& a) {
       const void* page = a.k_page[key / kPageTokens];
       double score = 0;
       for (std::int64_t i = 0; i < n; ++i) {
-        score += static_cast<double>(q[i]) * At(page, a, key % kPageTokens, i);
+        score += static_cast<double>(q[i]) * At(page, a, a.k_scales, key % kPageTokens, i);
       }
       scores[key] = static_cast<float>(score);
       max = std::max(max, scores[key]);
@@ -45,7 +45,7 @@ void Block(const AttentionBlockArgs& a) {
       double value = 0;
       for (std::int64_t key = range.begin; key < range.end; ++key) {
         const void* page = a.v_page[key / kPageTokens];
-        value += static_cast<double>(scores[key]) * At(page, a, key % kPageTokens, i);
+        value += static_cast<double>(scores[key]) * At(page, a, a.v_scales, key % kPageTokens, i);
       }
       out[i] = static_cast<float>(value);
     }

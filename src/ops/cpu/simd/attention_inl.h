@@ -13,17 +13,17 @@ struct Keys {
                                                 : kType == DType::kBF16 ? 2
                                                                         : 1;
 
-  static CULET_INLINE F32 Read(const std::byte* row, std::int64_t i, std::int64_t head_dim) {
+  static CULET_INLINE F32 Read(const std::byte* row, std::int64_t i, std::int64_t scales) {
     const std::byte* p = row + i * kElementBytes;
     if constexpr (kType == DType::kBF16) {
       return LoadBf16(reinterpret_cast<const std::uint16_t*>(p));
     } else if constexpr (kType == DType::kF32) {
       return Load(reinterpret_cast<const float*>(p));
     } else {
-      return Mul(LoadI8(p), Set(Scale(row, i, head_dim)));
+      return Mul(LoadI8(p), Set(Scale(row, i, scales)));
     }
   }
-  static CULET_INLINE F32 ReadN(const std::byte* row, std::int64_t i, std::int64_t head_dim,
+  static CULET_INLINE F32 ReadN(const std::byte* row, std::int64_t i, std::int64_t scales,
                                 std::int64_t n) {
     const std::byte* p = row + i * kElementBytes;
     if constexpr (kType == DType::kBF16) {
@@ -31,14 +31,14 @@ struct Keys {
     } else if constexpr (kType == DType::kF32) {
       return LoadN(reinterpret_cast<const float*>(p), n);
     } else {
-      return Mul(LoadI8N(p, n), Set(Scale(row, i, head_dim)));
+      return Mul(LoadI8N(p, n), Set(Scale(row, i, scales)));
     }
   }
 
  private:
-  static CULET_INLINE float Scale(const std::byte* row, std::int64_t i, std::int64_t head_dim) {
+  static CULET_INLINE float Scale(const std::byte* row, std::int64_t i, std::int64_t scales) {
     float scale;
-    std::memcpy(&scale, row + head_dim + i / kKvGroup * 4, sizeof(scale));
+    std::memcpy(&scale, row + scales + i / kKvGroup * 4, sizeof(scale));
     return scale;
   }
 };
@@ -74,7 +74,7 @@ CULET_INLINE void FetchFor(const FourKeys& keys, std::int64_t i) {
 // scores[query][0 … 4) of kQueries queries and four keys.
 template <typename K, int kQueries, bool kFetch>
 CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys& keys,
-                             std::int64_t head_dim, float* scores) {
+                             std::int64_t head_dim, std::int64_t scales, float* scores) {
   F32 acc[kQueries][4];
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < 4; ++c) acc[query][c] = Zero();
@@ -82,7 +82,7 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys
   std::int64_t i = 0;
   for (; i + kLanes <= head_dim; i += kLanes) {
     F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c], i, head_dim);
+    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c], i, scales);
     if (kFetch) FetchFor<K>(keys, i);
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
@@ -92,7 +92,7 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys
   if (i < head_dim) {
     F32 values[4];
     for (int c = 0; c < 4; ++c) {
-      values[c] = K::ReadN(keys.at[c], i, head_dim, head_dim - i);
+      values[c] = K::ReadN(keys.at[c], i, scales, head_dim - i);
     }
     for (int query = 0; query < kQueries; ++query) {
       const F32 x = Load(q + query * stride + i);
@@ -129,7 +129,7 @@ CULET_INLINE void ValuePanel(const AttentionBlockArgs& a, const Hull& hull, cons
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < kVectors; ++c) acc[query][c] = Zero();
   }
-  const std::int64_t row_bytes = KvRowBytes(a.dtype, a.head_dim);
+  const std::int64_t row_bytes = a.row_bytes;
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.v_page[page] == nullptr) continue;
     const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
@@ -139,11 +139,11 @@ CULET_INLINE void ValuePanel(const AttentionBlockArgs& a, const Hull& hull, cons
     for (std::int64_t key = begin; key < end; ++key, v += row_bytes) {
       F32 values[kVectors];
       for (int c = 0; c + 1 < kVectors; ++c) {
-        values[c] = K::Read(v, first + c * kLanes, a.head_dim);
+        values[c] = K::Read(v, first + c * kLanes, a.v_scales);
       }
       const std::int64_t end_column = first + (kVectors - 1) * kLanes;
-      values[kVectors - 1] = last == kLanes ? K::Read(v, end_column, a.head_dim)
-                                            : K::ReadN(v, end_column, a.head_dim, last);
+      values[kVectors - 1] = last == kLanes ? K::Read(v, end_column, a.v_scales)
+                                            : K::ReadN(v, end_column, a.v_scales, last);
       for (int query = 0; query < kQueries; ++query) {
         const F32 weight = Set(weights[query * kBlockKeys + key]);
         for (int c = 0; c < kVectors; ++c) {
@@ -216,11 +216,12 @@ struct Panels {
   template <int kQueries>
   struct Score {
     static CULET_INLINE void Run(const float* q, std::int64_t stride, const FourKeys* keys,
-                                 std::int64_t head_dim, bool fetch, float* scores) {
+                                 std::int64_t head_dim, std::int64_t scales, bool fetch,
+                                 float* scores) {
       if (fetch) {
-        ScorePanel<K, kQueries, true>(q, stride, *keys, head_dim, scores);
+        ScorePanel<K, kQueries, true>(q, stride, *keys, head_dim, scales, scores);
       } else {
-        ScorePanel<K, kQueries, false>(q, stride, *keys, head_dim, scores);
+        ScorePanel<K, kQueries, false>(q, stride, *keys, head_dim, scales, scores);
       }
     }
   };
@@ -236,7 +237,7 @@ struct Panels {
 // Bytes from the keys at `key` to the ones that are read after them; 0 after the last.
 CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page,
                                     std::int64_t key, std::int64_t end) {
-  const auto row = static_cast<std::intptr_t>(KvRowBytes(a.dtype, a.head_dim));
+  const auto row = static_cast<std::intptr_t>(a.row_bytes);
   if (key + 4 < end) return 4 * row;
   if (page + 1 == kBlockPages || a.k_page[page + 1] == nullptr) return 0;
   return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) -
@@ -248,7 +249,7 @@ void BlockOf(const AttentionBlockArgs& a) {
   const Hull hull = HullOf(a);
   const std::int64_t panels = (a.queries + kTileRows - 1) / kTileRows;
   const std::int64_t panel = (a.queries + panels - 1) / panels;  // even: 4 + 4, not 6 + 2
-  const std::int64_t row_bytes = KvRowBytes(a.dtype, a.head_dim);
+  const std::int64_t row_bytes = a.row_bytes;
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.k_page[page] == nullptr) continue;
     const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
@@ -265,10 +266,10 @@ void BlockOf(const AttentionBlockArgs& a) {
       keys.value =
           static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
       for (std::int64_t query = 0; query < a.queries; query += panel) {
-        ForPanel<Panels<K>::template Score>(std::min(panel, a.queries - query),
-                                            a.q + query * a.stride, a.stride,
-                                            static_cast<const FourKeys*>(&keys), a.head_dim,
-                                            query == 0, a.scores + query * kBlockKeys + key);
+        ForPanel<Panels<K>::template Score>(
+            std::min(panel, a.queries - query), a.q + query * a.stride, a.stride,
+            static_cast<const FourKeys*>(&keys), a.head_dim, a.k_scales, query == 0,
+            a.scores + query * kBlockKeys + key);
       }
     }
   }
