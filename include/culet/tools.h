@@ -17,12 +17,13 @@ struct SynthesizeOptions {
   std::filesystem::path tokenizer;  // copied in where given
   std::uint64_t seed = 1;
   bool media = false;  // with the size's encoders of images and sounds
+  std::string to;      // "int8" or "int4": with integer weights as QuantizeModel writes them
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;  // bytes
 };
 
-// Writes a random bf16 checkpoint with the exact config of "e2b", "e4b", "12b", "26b-a4b" or
-// "31b". Throws Error: kInvalidArgument (no such size), kResource (disk), kIo; then what was begun
-// is removed. Any thread.
+// Writes a random checkpoint, in bf16 where `to` says nothing else, with the exact config of "e2b",
+// "e4b", "12b", "26b-a4b" or "31b". Throws Error: kInvalidArgument (no such size), kResource
+// (disk), kIo; then what was begun is removed. Any thread.
 CULET_EXPORT void Synthesize(const std::string& size, const std::filesystem::path& folder,
                              const SynthesizeOptions& options);
 

@@ -298,7 +298,8 @@ void Quantizing::WriteReport() const {
   const char* passage = options_.report_text.empty() ? "culet's own passage" : "a given text";
   OrderedJson json;
   json["culet"] = Version();
-  json["quantization_config"] = DescribeRecipe(checkpoint_, recipe_, !options_.calibration.empty());
+  json["quantization_config"] =
+      DescribeRecipe(checkpoint_.main_dtype(), recipe_, !options_.calibration.empty());
   json["source_bytes"] = result_.source_bytes;
   json["bytes"] = result_.bytes;
   if (result_.quality) {

@@ -29,6 +29,7 @@ void Synthesize(const std::string& size, const std::filesystem::path& folder,
   synth.tokenizer_file = options.tokenizer;
   synth.progress = options.on_progress;
   synth.media = options.media;
+  synth.to = options.to;
   SynthesizeCheckpoint(size, folder, synth);
 } catch (...) {
   RethrowAsError();

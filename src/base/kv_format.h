@@ -6,8 +6,8 @@
 //
 // A group with an infinity or a NaN has the scale NaN, so that it shows.
 //
-// Where V is the raw k projection (K=V layers) and K = rope(V ⊙ w), K differs from V ⊙ w only in the
-// dimensions that the rotation turns. One row holds both, as `head_dim` + `turning` values:
+// Where V is the raw k projection (K=V layers) and K = rope(V ⊙ w), K differs from V ⊙ w only in
+// the dimensions that the rotation turns. One row holds both, as `head_dim` + `turning` values:
 //
 //   [ V of the turning | V of the resting | K of the turning ]
 //     ◄──────────── V ───────────────►

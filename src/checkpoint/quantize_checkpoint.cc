@@ -175,12 +175,11 @@ void FolderInMaking::Commit() {
   path_.clear();
 }
 
-OrderedJson DescribeRecipe(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
-                           bool calibrated) {
+OrderedJson DescribeRecipe(DType source, const QuantizeRecipe& recipe, bool calibrated) {
   OrderedJson config;
   config["quant_method"] = "culet";
   config["version"] = kFormatVersion;
-  config["source_dtype"] = TorchName(checkpoint.main_dtype());
+  config["source_dtype"] = TorchName(source);
   OrderedJson& how = config["recipe"];
   how["to"] = recipe.name;
   if (recipe.name == "int4") how["group"] = recipe.group;
@@ -239,7 +238,7 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
   }
   CopyFiles(checkpoint.folder(), folder);
   config["quantization_config"] =
-      DescribeRecipe(checkpoint, recipe, !options.column_weights.empty());
+      DescribeRecipe(checkpoint.main_dtype(), recipe, !options.column_weights.empty());
   files.WriteFileAtomically(folder / "config.json", config.dump(2) + "\n");
 }
 

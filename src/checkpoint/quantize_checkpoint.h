@@ -52,8 +52,7 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
                     const std::vector<PlannedTensor>& tensors, ThreadPool& pool,
                     const std::filesystem::path& folder, const QuantizeWriteOptions& options);
 
-// The member quantization_config of such a model's config.json.
-OrderedJson DescribeRecipe(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
-                           bool calibrated);
+// The member quantization_config of such a model's config.json. `source`: of the weights before.
+OrderedJson DescribeRecipe(DType source, const QuantizeRecipe& recipe, bool calibrated);
 
 }  // namespace culet

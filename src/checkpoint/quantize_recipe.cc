@@ -77,35 +77,6 @@ std::int64_t Product(const std::vector<std::int64_t>& shape) {
   return product;
 }
 
-// Sets tensor->layout, or tensor->reason where it stays dense.
-void PlanTensor(const ModelConfig& config, const QuantizeRecipe& recipe,
-                const std::string& short_name, PlannedTensor* tensor) {
-  const TensorView& view = *tensor->source;
-  tensor->layout.format = WeightFormat::kDense;
-  const auto found = recipe.bits.find(tensor->part);
-  const QuantBits bits = found == recipe.bits.end() ? QuantBits::kKeep : found->second;
-  if (bits == QuantBits::kKeep || view.shape.size() < 2) return;
-  const bool int4 = bits == QuantBits::kInt4;
-  const bool rows = IsLookupTable(short_name);
-  WeightLayout layout;
-  layout.k = view.shape.back();
-  layout.n = Product(view.shape) / layout.k;
-  layout.format = rows ? (int4 ? WeightFormat::kInt4Rows : WeightFormat::kInt8Rows)
-                       : (int4 ? WeightFormat::kInt4Tiles : WeightFormat::kInt8Tiles);
-  layout.group = GroupOf(layout.padded_k(), int4 ? recipe.group : kInt8Group);
-  ExpectedTensor expected;
-  expected.name = short_name;
-  expected.shape = view.shape;
-  if (!rows && !CanBeTiled(config, expected)) {
-    tensor->reason = "its parts are no multiple of " + std::to_string(kTileOutputs) + " rows";
-  } else if (static_cast<std::uint64_t>(layout.data_bytes() + 2 * layout.scales()) >=
-             view.bytes.size()) {
-    tensor->reason = "padded it would not be smaller";
-  } else {
-    tensor->layout = layout;
-  }
-}
-
 }  // namespace
 
 const std::vector<std::string>& QuantizableClasses() {
@@ -159,6 +130,33 @@ QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
   return recipe;
 }
 
+WeightLayout PlanLayout(const ModelConfig& config, const QuantizeRecipe& recipe,
+                        const ExpectedTensor& tensor, std::uint64_t dense_bytes,
+                        std::string* reason) {
+  WeightLayout dense;
+  dense.format = WeightFormat::kDense;
+  const auto found = recipe.bits.find(tensor.part);
+  const QuantBits bits = found == recipe.bits.end() ? QuantBits::kKeep : found->second;
+  if (bits == QuantBits::kKeep || tensor.shape.size() < 2) return dense;
+  const bool int4 = bits == QuantBits::kInt4;
+  const bool rows = IsLookupTable(tensor.name);
+  WeightLayout layout;
+  layout.k = tensor.shape.back();
+  layout.n = Product(tensor.shape) / layout.k;
+  layout.format = rows ? (int4 ? WeightFormat::kInt4Rows : WeightFormat::kInt8Rows)
+                       : (int4 ? WeightFormat::kInt4Tiles : WeightFormat::kInt8Tiles);
+  layout.group = GroupOf(layout.padded_k(), int4 ? recipe.group : kInt8Group);
+  if (!rows && !CanBeTiled(config, tensor)) {
+    *reason = "its parts are no multiple of " + std::to_string(kTileOutputs) + " rows";
+    return dense;
+  }
+  if (static_cast<std::uint64_t>(layout.data_bytes() + 2 * layout.scales()) >= dense_bytes) {
+    *reason = "padded it would not be smaller";
+    return dense;
+  }
+  return layout;
+}
+
 std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
                                             const QuantizeRecipe& recipe) {
   if (checkpoint.config().quantization) {
@@ -177,7 +175,12 @@ std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
     PlannedTensor tensor;
     tensor.source = &checkpoint.tensor(short_name);
     tensor.part = parts.at(tensor.source->name);
-    PlanTensor(checkpoint.config(), recipe, short_name, &tensor);
+    ExpectedTensor expected;
+    expected.name = short_name;
+    expected.shape = tensor.source->shape;
+    expected.part = tensor.part;
+    tensor.layout = PlanLayout(checkpoint.config(), recipe, expected, tensor.source->bytes.size(),
+                               &tensor.reason);
     tensors.push_back(std::move(tensor));
     planned.insert(short_name);
   };

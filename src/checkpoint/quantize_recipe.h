@@ -51,6 +51,12 @@ struct PlannedTensor {
   }
 };
 
+// How the weight `tensor` (name, shape and part), of `dense_bytes` where it is dense, lies by that
+// recipe. kDense with a *reason where it stays as it is although its class does not.
+WeightLayout PlanLayout(const ModelConfig& config, const QuantizeRecipe& recipe,
+                        const ExpectedTensor& tensor, std::uint64_t dense_bytes,
+                        std::string* reason);
+
 // Every tensor that a quantised copy has, in the order of the table of tensors; those of media
 // encoders last. What the text decoder has no use for is left out.
 std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,

@@ -117,8 +117,8 @@ KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, DType dtype) {
         layer.kind == LayerKind::kSliding ? std::min(context, config.window) : context;
     const std::int64_t turning = config.kv_turning(layer, dtype);
     const std::int64_t rows = turning > 0 ? 1 : 2;  // K and V in one, or each its own
-    const auto per_token = static_cast<std::uint64_t>(
-        rows * layer.kv_heads * KvRowBytes(dtype, layer.head_dim + turning));
+    const auto per_token = static_cast<std::uint64_t>(rows * layer.kv_heads *
+                                                      KvRowBytes(dtype, layer.head_dim + turning));
     size.read_bytes += per_token * static_cast<std::uint64_t>(held);
     if (!layer.owns_kv) continue;
     ++size.layers[kind];

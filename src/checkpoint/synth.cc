@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,8 @@
 #include "checkpoint/config.h"
 #include "checkpoint/media_tensors.h"
 #include "checkpoint/published.h"
+#include "checkpoint/quantize_checkpoint.h"
+#include "checkpoint/quantize_recipe.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/shards.h"
 #include "checkpoint/tensor_table.h"
@@ -32,6 +35,9 @@ constexpr std::uint64_t kBlockPieces = 4;
 constexpr double kMatrixDeviation = 0.02;
 constexpr double kNormDeviation = 0.1;
 constexpr float kBound = 20.0f;  // of clipped linears
+// Of integer weights: their range is 2.8 deviations in int4, 4 in int8.
+constexpr double kInt4Deviation = 2.5;
+constexpr double kInt8Deviation = 127 / 4.0;
 constexpr std::uint64_t kProgressBytes = 64'000'000;
 constexpr std::uint64_t kMaxTokenizerBytes = 256 << 20;
 
@@ -63,6 +69,49 @@ std::uint64_t Bf16Bytes(const ExpectedTensor& tensor) {
   std::uint64_t bytes = DTypeBytes(DType::kBF16);
   for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
   return bytes;
+}
+
+// A tensor as it is written.
+struct Planned {
+  ExpectedTensor tensor;
+  std::string name;     // in the file
+  WeightLayout layout;  // kDense: bf16
+
+  bool dense() const { return layout.format == WeightFormat::kDense; }
+  std::uint64_t data_bytes() const {
+    return dense() ? Bf16Bytes(tensor) : static_cast<std::uint64_t>(layout.data_bytes());
+  }
+  std::uint64_t bytes() const {
+    return data_bytes() + (dense() ? 0 : 2 * static_cast<std::uint64_t>(layout.scales()));
+  }
+};
+
+std::vector<Planned> Plan(const ModelConfig& config, const std::optional<QuantizeRecipe>& recipe) {
+  std::vector<Planned> all;
+  const auto add = [&](const ExpectedTensor& tensor, std::string name) {
+    Planned planned{tensor, std::move(name), {}};
+    planned.layout.format = WeightFormat::kDense;
+    std::string reason;
+    if (recipe) {
+      planned.layout = PlanLayout(config, *recipe, tensor, Bf16Bytes(tensor), &reason);
+    }
+    all.push_back(std::move(planned));
+  };
+  for (const ExpectedTensor& tensor : ExpectedTensors(config)) {
+    add(tensor, FullTensorName(config, tensor.name));
+  }
+  for (const auto& media : {VisionTensors(config), AudioTensors(config)}) {
+    for (const ExpectedTensor& tensor : media) {
+      add(tensor, MediaTensorNames(config, tensor.name).front());
+    }
+  }
+  // Those that fill whole cache lines come first, so that theirs begin at one.
+  if (recipe) {
+    std::stable_partition(all.begin(), all.end(), [](const Planned& planned) {
+      return planned.data_bytes() % 64 == 0 && planned.bytes() % 64 == 0;
+    });
+  }
+  return all;
 }
 
 // Around what the values of a vector lie. Scores have no 1/√d, so weights of 1 on q and k would
@@ -121,14 +170,23 @@ class Filler {
     }
   }
 
-  void Fill(const ExpectedTensor& tensor, SafetensorsWriter* writer) {
+  void Fill(const Planned& planned, SafetensorsWriter* writer) {
+    if (planned.dense()) {
+      FillDense(planned.tensor, writer);
+    } else {
+      FillIntegers(planned, writer);
+    }
+  }
+
+ private:
+  void FillDense(const ExpectedTensor& tensor, SafetensorsWriter* writer) {
     // A tensor's values depend on its name and the seed, never on what stands before it.
     Random random(options_.seed ^ HashBytes(std::as_bytes(std::span(tensor.name))));
     std::uint64_t left = Bf16Bytes(tensor) / 2;
     if (tensor.shape.empty()) {
       const float bound = tensor.name.ends_with("_min") ? -kBound : kBound;
       const std::uint16_t value = F32ToBf16(bound);
-      Append({&value, 1}, writer);
+      Append(std::span(&value, 1), writer);
       return;
     }
     if (tensor.shape.size() == 1) {
@@ -137,19 +195,59 @@ class Filler {
         const double factor = 1.0 + kNormDeviation * random.Normal();
         value = F32ToBf16(static_cast<float>(Center(tensor) * factor));
       }
-      Append(values, writer);
+      Append(std::span<const std::uint16_t>(values), writer);
       return;
     }
+    AppendPieces(std::span<const std::uint16_t>(block_), left, &random, writer);
+  }
+
+  void FillIntegers(const Planned& planned, SafetensorsWriter* writer) {
+    Random random(options_.seed ^ HashBytes(std::as_bytes(std::span(planned.tensor.name))));
+    const bool int4 = IsInt4(planned.layout.format);
+    std::vector<std::uint8_t>& integers = int4 ? int4_ : int8_;
+    if (integers.empty()) MakeIntegers(int4, &integers);
+    AppendPieces(std::span<const std::uint8_t>(integers), planned.data_bytes(), &random, writer);
+    std::vector<std::uint16_t> scales(static_cast<std::size_t>(planned.layout.scales()));
+    const double scale = kMatrixDeviation / (int4 ? kInt4Deviation : kInt8Deviation);
+    for (std::uint16_t& value : scales) {
+      value = F32ToBf16(static_cast<float>(scale * (1.0 + kNormDeviation * random.Normal())));
+    }
+    Append(std::span<const std::uint16_t>(scales), writer);
+  }
+
+  // Padding is among them: zeros of x and dropped outputs meet it.
+  void MakeIntegers(bool int4, std::vector<std::uint8_t>* integers) const {
+    Random random(options_.seed + (int4 ? 4 : 8));
+    const double deviation = int4 ? kInt4Deviation : kInt8Deviation;
+    const double most = int4 ? 7 : 127;
+    const auto next = [&] {
+      return static_cast<int>(std::clamp(std::round(deviation * random.Normal()), -most, most));
+    };
+    integers->resize(block_.size());
+    for (std::uint8_t& byte : *integers) {
+      if (int4) {
+        const int low = next();
+        byte = static_cast<std::uint8_t>((low + 8) | (next() + 8) << 4);
+      } else {
+        byte = static_cast<std::uint8_t>(next());
+      }
+    }
+  }
+
+  // `left` values, as pieces of `block` that begin anywhere in it.
+  template <typename Value>
+  void AppendPieces(std::span<const Value> block, std::uint64_t left, Random* random,
+                    SafetensorsWriter* writer) {
     while (left > 0) {
-      const std::size_t count = std::min<std::uint64_t>(left, block_.size() / kBlockPieces);
-      const std::size_t start = random.Next() % (block_.size() - count + 1);
-      Append(std::span<const std::uint16_t>(block_).subspan(start, count), writer);
+      const std::size_t count = std::min<std::uint64_t>(left, block.size() / kBlockPieces);
+      const std::size_t start = random->Next() % (block.size() - count + 1);
+      Append(block.subspan(start, count), writer);
       left -= count;
     }
   }
 
- private:
-  void Append(std::span<const std::uint16_t> values, SafetensorsWriter* writer) {
+  template <typename Value>
+  void Append(std::span<const Value> values, SafetensorsWriter* writer) {
     writer->Append(std::as_bytes(values));
     done_ += values.size_bytes();
     if (options_.progress && (done_ - reported_ >= kProgressBytes || done_ == total_)) {
@@ -163,6 +261,7 @@ class Filler {
   std::uint64_t done_ = 0;
   std::uint64_t reported_ = 0;
   std::vector<std::uint16_t> block_;
+  std::vector<std::uint8_t> int4_, int8_;  // likewise; made where they are needed
 };
 
 }  // namespace
@@ -172,13 +271,11 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
   FileSystem& files = FileSystem::Real();
   const fs::path config_path = folder / "config.json";
   const ModelConfig config = ParseModelConfig(Json(config_json), config_path.string());
-  std::vector<ExpectedTensor> tensors = ExpectedTensors(config);
-  const std::size_t text_tensors = tensors.size();
-  for (const auto& media : {VisionTensors(config), AudioTensors(config)}) {
-    tensors.insert(tensors.end(), media.begin(), media.end());
-  }
+  std::optional<QuantizeRecipe> recipe;
+  if (!options.to.empty()) recipe = MakeRecipe(options.to, 0, {});
+  const std::vector<Planned> tensors = Plan(config, recipe);
   std::uint64_t total = 0;
-  for (const ExpectedTensor& tensor : tensors) total += Bf16Bytes(tensor);
+  for (const Planned& tensor : tensors) total += tensor.bytes();
   // Read before anything is written: a wrong name costs no minutes then.
   std::string tokenizer;
   if (!options.tokenizer_file.empty()) {
@@ -196,7 +293,7 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
   }
   CheckSpace(folder, total);
   std::vector<std::uint64_t> sizes;
-  for (const ExpectedTensor& tensor : tensors) sizes.push_back(Bf16Bytes(tensor));
+  for (const Planned& tensor : tensors) sizes.push_back(tensor.bytes());
   const std::vector<Shard> shards = DivideIntoShards(sizes, options.shard_bytes);
   OrderedJson index;
   index["metadata"]["total_size"] = total;
@@ -205,10 +302,15 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
     const std::string file = ShardName(number, shards.size());
     std::vector<SafetensorsWriter::Entry> entries;
     for (std::size_t i = shards[number].begin; i < shards[number].end; ++i) {
-      const ExpectedTensor& tensor = tensors[i];
-      const std::string name = i < text_tensors ? FullTensorName(config, tensor.name)
-                                                : MediaTensorNames(config, tensor.name).front();
-      entries.push_back({name, DType::kBF16, tensor.shape});
+      const auto& [tensor, name, layout] = tensors[i];
+      if (tensors[i].dense()) {
+        entries.push_back({name, DType::kBF16, tensor.shape});
+      } else {
+        const DType dtype = IsInt4(layout.format) ? DType::kU8 : DType::kI8;
+        entries.push_back({name, dtype, layout.data_shape()});
+        entries.push_back({name + kScaleSuffix, DType::kBF16, layout.scale_shape()});
+        index["weight_map"][name + kScaleSuffix] = file;
+      }
       index["weight_map"][name] = file;
     }
     written.Add(folder / file);
@@ -226,7 +328,11 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
   if (!tokenizer.empty()) write("tokenizer.json", tokenizer);
   write("generation_config.json", generation_config_json.dump(2) + "\n");
   // Last: a folder without it is not taken for a model.
-  write("config.json", config_json.dump(2) + "\n");
+  OrderedJson written_config = config_json;
+  if (recipe) {
+    written_config["quantization_config"] = DescribeRecipe(DType::kBF16, *recipe, false);
+  }
+  write("config.json", written_config.dump(2) + "\n");
   written.Keep();
 }
 

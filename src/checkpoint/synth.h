@@ -14,6 +14,7 @@ struct SynthOptions {
   std::uint64_t seed = 1;
   std::filesystem::path tokenizer_file;  // copied in as tokenizer.json where given
   bool media = false;                    // with encoders of images and sounds
+  std::string to;  // "int8" or "int4": weights of that recipe (MakeRecipe); empty: bf16
   // A larger tensor gets a shard of its own.
   std::uint64_t shard_bytes = 5'000'000'000;
   // Bytes of weights written and to write; called from this thread, about every 64 MB.
@@ -24,9 +25,11 @@ struct SynthOptions {
 // "26b-a4b", "31b") into `folder`, made if it is not there: config.json (published spelling; of
 // text alone where options.media is false), generation_config.json, and one .safetensors file or
 // shards with an index. Matrices are normal with deviation 0.02, norm weights lie around 1, bounds
-// are ± 20. The same seed gives the same bytes. Memory: some 32 MB, whatever the size. Free space
-// is checked first. Throws Error: kInvalidArgument (size, a folder that has a model already),
-// kResource (space, with the numbers), kIo. On failure the files that it wrote are removed again.
+// are ± 20. Integer weights are normal likewise, rounded; nothing is made in bf16 first, so that a
+// disk and a memory that hold no more than them do. The same seed gives the same bytes. Memory:
+// some 32 MB, whatever the size. Free space is checked first. Throws Error: kInvalidArgument (size,
+// a folder that has a model already), kResource (space, with the numbers), kIo. On failure the
+// files that it wrote are removed again.
 void SynthesizeCheckpoint(const std::string& size, const std::filesystem::path& folder,
                           const SynthOptions& options);
 

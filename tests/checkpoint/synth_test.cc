@@ -10,6 +10,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/generation_config.h"
 #include "checkpoint/published.h"
+#include "checkpoint/quantize_recipe.h"
 #include "checkpoint/tiny_model.h"
 
 namespace culet {
@@ -70,6 +71,60 @@ TEST(Synth, EncodersOfMediaAreWrittenWhole) {
   const std::string linear = "vision_tower.encoder.layers.0.mlp.up_proj.";
   EXPECT_EQ(At(checkpoint.tensor(linear + "input_min"), 0), -20.0f);
   EXPECT_EQ(At(checkpoint.tensor(linear + "output_max"), 0), 20.0f);
+}
+
+// Deviation of a weight's values, read through its layout.
+double Deviation(const Checkpoint& checkpoint, const std::string& name) {
+  const QuantizedTensor& quantized = *checkpoint.quantized(name);
+  const WeightLayout& layout = quantized.layout;
+  const auto* data = reinterpret_cast<const std::uint8_t*>(checkpoint.tensor(name).bytes.data());
+  double squares = 0;
+  for (std::int64_t row = 0; row < layout.n; ++row) {
+    for (std::int64_t col = 0; col < layout.k; ++col) {
+      const float scale = At(quantized.scales, static_cast<std::size_t>(layout.scale(row, col)));
+      const double value = QuantAt(layout, data, row, col) * static_cast<double>(scale);
+      squares += value * value;
+    }
+  }
+  return std::sqrt(squares / static_cast<double>(layout.n * layout.k));
+}
+
+TEST(Synth, IntegerWeightsAreThoseThatQuantisingWouldWrite) {
+  Json config = TinyTextConfig();
+  config["hidden_size"] = 64;
+  config["intermediate_size"] = 64;
+  const std::string weight = "layers.0.mlp.gate_proj.weight";
+  for (const auto& [to, format] :
+       {std::pair{"int8", WeightFormat::kInt8Tiles}, {"int4", WeightFormat::kInt4Tiles}}) {
+    TemporaryFolder folder;
+    SynthOptions options;
+    options.to = to;
+    Write(config, folder.path() / "a", options);
+    Write(config, folder.path() / "b", options);
+    const Checkpoint a = Open(folder.path() / "a");
+    EXPECT_EQ(a.main_format(), format);
+    EXPECT_EQ(a.main_dtype(), DType::kBF16);
+    EXPECT_EQ(Bytes(a, weight), Bytes(Open(folder.path() / "b"), weight));
+    EXPECT_EQ(a.quantized("layers.0.input_layernorm.weight"), nullptr);
+    // 4,096 values: the deviation's own is 0.02/√8192 = 0.0002; rounding adds under 2%.
+    EXPECT_NEAR(Deviation(a, weight), 0.02, 0.0015);
+    // What quantising a bf16 checkpoint of this config would plan.
+    Write(config, folder.path() / "dense");
+    const Checkpoint dense = Open(folder.path() / "dense");
+    for (const PlannedTensor& planned : PlanQuantization(dense, MakeRecipe(to, 0, {}))) {
+      const std::string& name = planned.source->name;
+      const std::string short_name = name.substr(TensorPrefix(dense.config()).size());
+      const QuantizedTensor* quantized = a.quantized(short_name);
+      ASSERT_EQ(quantized == nullptr, planned.dense()) << name;
+      EXPECT_EQ(a.stored_bytes(short_name), planned.bytes()) << name;
+    }
+  }
+  SynthOptions options;
+  options.to = "int5";
+  TemporaryFolder folder;
+  EXPECT_THAT(
+      ErrorOf(ErrorKind::kInvalidArgument, [&] { Write(config, folder.path() / "a", options); }),
+      HasSubstr("int8 or int4 is expected"));
 }
 
 TEST(Synth, PublishedConfigsHaveTheirEncoders) {
