@@ -8,11 +8,15 @@ Every engine gets the same synthetic checkpoint (`culet synth e2b DIR`; converte
 convert_hf_to_gguf.py and llama-quantize), the same threads and the same lengths. A round runs each
 engine once, with the machine's limits (reading, multiply-adds) measured before and after each run,
 because they swing by a factor of two on shared machines; the order of engines turns from round to
-round. Printed are medians over the rounds: tokens/s, the share of the limit around the runs, and
-culet's speed over each peer's within the same round. `--out FILE` writes all figures as JSON.
+round. Printed are medians over the rounds: tokens/s, how fast the machine read around the runs, of
+culet also the share of the limits that it measures within its run, and culet's speed over each peer's
+within the same round. `--out FILE` writes all figures as JSON.
 
 transformers runs in this Python (torch and transformers must be there); it is asked for the last
-position's logits alone, so that it skips what it can. Exit codes: 0; 2 for what cannot be run.
+position's logits alone, so that it skips what it can. Every engine has a run that does not count
+before its first. OpenVINO GenAI and ik_llama.cpp are not driven from here; the latter's llama-bench can
+be named in --llama-bench. Exit codes: 0; 2 for what cannot be run: then the rounds that were complete
+are printed all the same.
 """
 
 import argparse
@@ -57,10 +61,17 @@ class Culet:
                 "ratio_to_bandwidth": decoded["ratio_to_bandwidth"],
                 "peak_rss_bytes": found["peak_rss_bytes"]}
 
+    def warm_up(self):
+        """`culet bench` does that by itself."""
+
 
 class LlamaCpp:
     def __init__(self, label, model, threads, program):
         self.name, self.model, self.threads, self.program = f"llama.cpp {label}", model, threads, program
+
+    def warm_up(self):
+        """So does llama-bench, but what is mapped is read from the disk in it."""
+        self.bench("-p", "16", "-n", "1")
 
     def bench(self, *options):
         return json.loads(run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0",
@@ -85,21 +96,25 @@ class Transformers:
         torch.set_num_threads(self.threads)
         self.model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.bfloat16)
 
+    def warm_up(self):
+        self.load()
+        self.measure(16, 1, 16)
+
     def measure(self, prefill, decode, context):
         import torch
 
-        if self.model is None:
-            self.load()
         vocab = self.model.config.get_text_config().vocab_size
+        prompt, before = (torch.randint(0, vocab, (1, count)) for count in (prefill, context))
+        answer = torch.randint(0, vocab, (decode, 1, 1))
         with torch.inference_mode():
             started = time.perf_counter()
-            self.model(torch.randint(0, vocab, (1, prefill)), logits_to_keep=1, use_cache=True)
+            self.model(prompt, logits_to_keep=1, use_cache=True)
             read = time.perf_counter() - started
-            out = self.model(torch.randint(0, vocab, (1, context)), logits_to_keep=1, use_cache=True)
+            out = self.model(before, logits_to_keep=1, use_cache=True)
             started = time.perf_counter()
-            for _ in range(decode):
-                out = self.model(torch.randint(0, vocab, (1, 1)), logits_to_keep=1,
-                                 past_key_values=out.past_key_values, use_cache=True)
+            for token in answer:
+                out = self.model(token, logits_to_keep=1, past_key_values=out.past_key_values,
+                                 use_cache=True)
             decoded = time.perf_counter() - started
         return {"prefill": prefill / read, "decode": decode / decoded}
 
@@ -145,6 +160,10 @@ def arguments():
         parser.error("--gguf needs --llama-bench")
     if not found.culet:
         parser.error("--culet LABEL=MODEL is missing: there is nothing to compare")
+    for option in ("culet", "gguf", "transformers"):
+        labels = [label for label, _ in getattr(found, option)]
+        if len(set(labels)) < len(labels):
+            parser.error(f"--{option}: a label stands for two models: {', '.join(labels)}")
     return found
 
 
@@ -156,23 +175,35 @@ def engines_of(options):
     return engines
 
 
-def measure(engines, options):
-    rounds = []
+def measure(engines, options, rounds):
+    """Adds a round at a time to `rounds`. Raises Failed."""
+    for engine in engines:
+        attempt(engine, engine.warm_up)
     for number in range(options.rounds):
         turn = number % len(engines)
         entry = {}
         before = limits(options.probe, options.threads)
         for engine in engines[turn:] + engines[:turn]:
-            figures = engine.measure(options.prefill, options.decode, options.context)
+            figures = attempt(
+                engine, lambda e=engine: e.measure(options.prefill, options.decode, options.context))
             after = limits(options.probe, options.threads)
             figures["read_gb_s"] = (before[0] + after[0]) / 2
-            figures["peak_f32_gflops"] = (before[1] + after[1]) / 2
+            figures["peak_gflops_of_probe"] = (before[1] + after[1]) / 2
             entry[engine.name], before = figures, after
             print(f"round {number + 1} {engine.name}: prefill {figures['prefill']:.1f}, decode "
                   f"{figures['decode']:.2f} tokens/s; the machine reads {figures['read_gb_s']:.1f} GB/s",
                   file=sys.stderr, flush=True)
         rounds.append(entry)
-    return rounds
+
+
+def attempt(engine, work):
+    """What `work` returns; whatever goes wrong in an engine is Failed with its name."""
+    try:
+        return work()
+    except Failed:
+        raise
+    except Exception as error:  # a peer may raise anything
+        raise Failed(f"{engine.name}: {type(error).__name__}: {error}") from error
 
 
 def median(rounds, name, key):
@@ -201,17 +232,20 @@ def table(rounds, engines):
 def main():
     options = arguments()
     engines = engines_of(options)
+    rounds, code = [], 0
     try:
-        rounds = measure(engines, options)
+        measure(engines, options, rounds)
     except Failed as failure:
         print(f"compare_peers: {failure}", file=sys.stderr)
+        code = 2
+    if not rounds:
         return 2
     print(f"threads {options.threads}, prompt {options.prefill}, answer {options.decode} after "
-          f"{options.context}, medians of {options.rounds} rounds")
+          f"{options.context}, medians of {len(rounds)} rounds")
     print(table(rounds, engines))
     if options.out:
         options.out.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

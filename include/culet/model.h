@@ -104,7 +104,8 @@ struct ModelInfo {
   std::vector<std::string> warnings;
 };
 
-// Reads config and headers only: what `info` of a model loaded with these options would be. Throws
+// Reads config and headers only: what `info` of a model loaded with these options would be. With
+// `quant` the copy is made where it is not there, as Model::Load would. Throws
 // Error: kInvalidArgument (options), kNotFound, kCorrupt, kUnsupported, kIo (files). Any thread.
 CULET_EXPORT ModelInfo Describe(const std::filesystem::path& path, const LoadOptions& options = {});
 

@@ -21,19 +21,23 @@ enum class QuantizeReport { kAuto, kNone, kWhole, kClasses };
 
 struct QuantizeOptions {
   std::string to = "int8";  // "int8" or "int4"
-  // int4: the most columns that share a scale, 32, 64 or 128; 0: 32. int8 takes none.
+  // int4: the most columns that share a scale, 32, 64 or 128; 0: 32. Where nothing is int4, none.
   std::int64_t group = 0;
   // Other bits for classes of tensors ("embedding", "per-layer embedding", "per-layer projection",
   // "attention", "mlp", "experts", "head"): "bf16" (as in the source), "int8" or "int4".
   std::vector<std::pair<std::string, std::string>> keep;
-  // A text whose activations weigh the error of each column in int4; empty: all count alike.
+  // A text whose activations weigh the error of each column in int4; empty: all count alike. Where
+  // nothing is int4, none.
   std::string calibration;
   QuantizeReport report = QuantizeReport::kAuto;
-  std::string report_text;  // what the report is measured on; empty: a passage of culet's own
-  bool force = false;       // write what lies beyond the bounds too
-  int threads = 0;          // 0: the CPUs that this process may use
+  // What the report is measured on; empty: a passage of culet's own. kNone takes neither it nor
+  // `force`.
+  std::string report_text;
+  bool force = false;  // write what lies beyond the bounds too
+  int threads = 0;     // 0: the CPUs that this process may use
   // Called on the caller's thread, several times a second; `what` is the stage ("quantising",
-  // "measuring"). What it throws ends the call, and nothing is left behind.
+  // "calibrating", "measuring"; of QuantizedCopy also "waiting for another process"). What it
+  // throws ends the call, and nothing is left behind.
   std::function<void(std::string_view what, double done, double total)> on_progress;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 
 namespace culet {
@@ -34,7 +35,9 @@ struct Tally {
       const double logprob = source[i] - source_sum;
       divergence += std::exp(logprob) * (logprob - (other[i] - other_sum));
     }
-    kl.push_back(std::max(0.0, divergence));
+    // What is no number is as far away as can be.
+    kl.push_back(std::isfinite(divergence) ? std::max(0.0, divergence)
+                                           : std::numeric_limits<double>::infinity());
     agreed += Likeliest(source) == Likeliest(other) ? 1 : 0;
     source_loss += source_sum - source[static_cast<std::size_t>(next)];
     loss += other_sum - other[static_cast<std::size_t>(next)];

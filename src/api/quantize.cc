@@ -101,6 +101,27 @@ std::vector<std::string> NotesOf(const std::vector<PlannedTensor>& tensors) {
   return notes;
 }
 
+// What the copy lacks of its source, and what is to be known of that.
+std::vector<std::string> LeftOut(const Checkpoint& checkpoint) {
+  std::vector<std::string> notes = checkpoint.warnings();
+  struct Sum {
+    std::int64_t tensors = 0;
+    std::uint64_t bytes = 0;
+  };
+  std::map<std::string, Sum> unused;  // by reason
+  for (const Checkpoint::Listing& listing : checkpoint.listings()) {
+    if (listing.use != TensorUse::kUnused) continue;
+    Sum& sum = unused[listing.reason];
+    ++sum.tensors;
+    sum.bytes += listing.bytes;
+  }
+  for (const auto& [reason, sum] : unused) {
+    notes.push_back("left out: " + std::to_string(sum.tensors) + " tensors of " +
+                    std::to_string(sum.bytes) + " bytes (" + reason + ")");
+  }
+  return notes;
+}
+
 // One run: the checkpoint, what becomes of it, and what is known of the result.
 class Quantizing {
  public:
@@ -110,11 +131,14 @@ class Quantizing {
         recipe_(MakeRecipe(options.to, options.group, options.keep)),
         checkpoint_(Checkpoint::Open(FileSystem::Real(), path)),
         pool_(options.threads > 0 ? options.threads : DefaultThreads()),
+        tensors_(PlanQuantization(checkpoint_, recipe_)),
         making_(folder) {
-    const std::vector<PlannedTensor> tensors = PlanQuantization(checkpoint_, recipe_);
+    CheckOptions();
+    const std::vector<PlannedTensor>& tensors = tensors_;
     result_.folder = folder;
     result_.classes = ClassesOf(tensors);
     result_.notes = NotesOf(tensors);
+    for (const std::string& note : LeftOut(checkpoint_)) result_.notes.push_back(note);
     for (const PlannedTensor& tensor : tensors) {
       result_.source_bytes += tensor.source->bytes.size();
       result_.bytes += tensor.bytes();
@@ -127,11 +151,30 @@ class Quantizing {
     if (options_.report != QuantizeReport::kNone) Measure();
     if (result_.quality) CheckBounds();
     WriteReport();
+    // What cannot be opened is not given a name.
+    Checkpoint::Open(FileSystem::Real(), making_.path());
     making_.Commit();
     return std::move(result_);
   }
 
  private:
+  // What would be given and not used.
+  void CheckOptions() const {
+    const auto refuse = [](const std::string& what) {
+      throw Error(ErrorKind::kInvalidArgument, "QuantizeOptions::" + what);
+    };
+    if (!options_.calibration.empty() && !recipe_.has_int4()) {
+      refuse("calibration weighs columns of int4 weights, and nothing is to be int4; leave it out");
+    }
+    if (options_.report != QuantizeReport::kNone) return;
+    if (!options_.report_text.empty()) {
+      refuse("report_text is what a report is measured on, and none is asked for; leave it out");
+    }
+    if (options_.force) {
+      refuse("force passes the bounds of a report, and none is asked for; leave it out");
+    }
+  }
+
   void Show(const char* what, double done, double total) const {
     if (options_.on_progress) options_.on_progress(what, done, total);
   }
@@ -157,8 +200,9 @@ class Quantizing {
   }
 
   std::int64_t Window() const {
-    return std::clamp<std::int64_t>(kWindowBytes / (4 * checkpoint_.config().vocab), 32,
-                                    std::min(kWindowTokens, checkpoint_.config().max_positions));
+    const std::int64_t fits = kWindowBytes / (4 * checkpoint_.config().vocab);
+    return std::min(checkpoint_.config().max_positions,
+                    std::clamp<std::int64_t>(fits, 32, kWindowTokens));
   }
 
   void Calibrate() {
@@ -184,6 +228,10 @@ class Quantizing {
     const std::int64_t window = Window();
     const std::shared_ptr<Model> source = Load(path_, window);
     if (!source->text().has_tokenizer()) {
+      if (options_.report != QuantizeReport::kAuto) {
+        throw Error(ErrorKind::kNotFound,
+                    path_.string() + ": has no tokenizer.json, which a report needs; ask for none");
+      }
       result_.notes.push_back("no report: the model has no tokenizer.json");
       return;
     }
@@ -267,6 +315,7 @@ class Quantizing {
   QuantizeRecipe recipe_;
   Checkpoint checkpoint_;
   ThreadPool pool_;
+  std::vector<PlannedTensor> tensors_;
   FolderInMaking making_;
   ColumnWeights column_weights_;
   QuantizeResult result_;

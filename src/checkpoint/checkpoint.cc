@@ -16,6 +16,16 @@ namespace {
 constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kEmbedding = "embed_tokens.weight";
 
+// A head that stands beside an embedding table which the config ties it to.
+ExpectedTensor HeadTensor(const ModelConfig& config) {
+  ExpectedTensor tensor;
+  tensor.name = kHead;
+  tensor.part = "head";
+  tensor.symbolic_shape = "[vocab_size, hidden_size]";
+  tensor.shape = {config.vocab, config.hidden};
+  return tensor;
+}
+
 bool IsComputable(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
 }
@@ -160,6 +170,13 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
   MatchMedia(present, model, &media);
   const bool second_head =
       config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0;
+  if (second_head && config_.quantization && IsQuantized(present.at(kHead))) {
+    QuantizedTensor head = MatchQuantized(config_, present.at(kHead), HeadTensor(config_), present);
+    ExpectedTensor scales = HeadTensor(config_);
+    scales.name += kScaleSuffix;
+    expected.emplace(head.scales.name, std::move(scales));
+    quantized_.emplace(kHead, std::move(head));
+  }
   for (const auto& [name, tensor] : present) {
     if (expected.count(name) != 0 || media.count(name) != 0) continue;
     if (second_head && name == kHead) continue;
@@ -191,7 +208,7 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
       if (IsQuantized(tensor)) {
         const WeightLayout& layout = quantized_.at(used->second.name).layout;
         listing.parameters = static_cast<std::uint64_t>(layout.n * layout.k);
-      } else if (used->second.name.ends_with(kScaleSuffix) && config_.quantization) {
+      } else if (IsScaleOfAnother(used->second.name)) {
         listing.parameters = 0;
       }
     } else if (encoder != media.end()) {
@@ -277,13 +294,10 @@ void Checkpoint::MatchMedia(const std::map<std::string, TensorView>& present,
 std::string Checkpoint::SettleTiedHead(const TensorView& head,
                                        std::map<std::string, ExpectedTensor>* expected) {
   const TensorView& embedding = tensors_.at(kEmbedding);
-  ExpectedTensor tensor;
-  tensor.name = kHead;
-  tensor.part = "head";
-  tensor.symbolic_shape = "[vocab_size, hidden_size]";
-  tensor.shape = {config_.vocab, config_.hidden};
-  CheckTensor(head, tensor);
-  if (quantized(kEmbedding) == nullptr && EqualTensors(head, embedding)) {
+  ExpectedTensor tensor = HeadTensor(config_);
+  const bool integers = quantized(kHead) != nullptr;
+  if (!integers) CheckTensor(head, tensor);
+  if (!integers && quantized(kEmbedding) == nullptr && EqualTensors(head, embedding)) {
     head_is_embedding_ = true;
     return "equal to the embedding table, which serves as head";
   }
@@ -306,6 +320,12 @@ const TensorView& Checkpoint::tensor(const std::string& name) const {
 }
 
 bool Checkpoint::has_tensor(const std::string& name) const { return tensors_.count(name) != 0; }
+
+bool Checkpoint::IsScaleOfAnother(const std::string& name) const {
+  constexpr std::string_view kSuffix = kScaleSuffix;
+  return name.ends_with(kSuffix) &&
+         quantized_.count(name.substr(0, name.size() - kSuffix.size())) != 0;
+}
 
 const QuantizedTensor* Checkpoint::quantized(const std::string& name) const {
   const auto found = quantized_.find(name);

@@ -79,6 +79,8 @@ class Checkpoint {
                            std::map<std::string, ExpectedTensor>* expected) const;
   void MatchMedia(const std::map<std::string, TensorView>& present, const ModelFiles& model,
                   std::map<std::string, ExpectedTensor>* media);
+  // Of a quantised tensor; false for the scales that a model has by itself.
+  bool IsScaleOfAnother(const std::string& name) const;
   std::string SettleTiedHead(const TensorView& head,
                              std::map<std::string, ExpectedTensor>* expected);
 

@@ -367,8 +367,6 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
                 ErrorKind::kUnsupported);
 }
 
-constexpr std::int64_t kQuantizationVersion = 1;  // decision 008
-
 DType SourceDType(const ConfigFields& fields, const std::string& name) {
   if (name == "float32") return DType::kF32;
   if (name == "bfloat16") return DType::kBF16;
@@ -397,13 +395,13 @@ std::optional<QuantizationConfig> ReadQuantization(ConfigFields& outer) {
   if (version != kQuantizationVersion) {
     fields.Refuse("version",
                   std::to_string(kQuantizationVersion) +
-                      ": a newer culet made the file; update this one, or quantise again",
+                      ", as a newer culet made the file: update this one, or quantise again",
                   ErrorKind::kUnsupported);
   }
   QuantizationConfig config;
   config.source_dtype =
       SourceDType(fields, fields.OptionalString("source_dtype").value_or("bfloat16"));
-  fields.RefuseUnknown("what culet writes of quantised weights");
+  fields.RefuseUnknown("a quantization_config of culet");
   return config;
 }
 

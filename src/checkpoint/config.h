@@ -44,6 +44,9 @@ struct LayerConfig {
   int kv_source = 0;              // the layer itself where owns_kv
 };
 
+// Of the member quantization_config of culet's own format (decision 008).
+inline constexpr std::int64_t kQuantizationVersion = 1;
+
 // Of weights that `culet quantize` made (quantization_config with quant_method "culet").
 struct QuantizationConfig {
   DType source_dtype = DType::kBF16;  // of the weights that were quantised

@@ -314,6 +314,12 @@ std::int64_t QuantizedScales(const WeightLayout& layout, std::int64_t rows) {
 std::optional<BadWeight> Quantize(const WeightLayout& layout, const QuantizeRows& rows,
                                   ThreadPool& pool, std::span<std::uint8_t> data,
                                   std::span<std::uint16_t> scales) {
+  if (!rows.column_weights.empty() &&
+      static_cast<std::int64_t>(rows.column_weights.size()) != layout.k) {
+    throw Error(ErrorKind::kInternal, std::to_string(rows.column_weights.size()) +
+                                          " column weights for rows of " +
+                                          std::to_string(layout.k));
+  }
   CULET_DCHECK(layout.group % kQuantBlock == 0);
   CULET_DCHECK(!IsTiled(layout.format) || rows.begin % kTileOutputs == 0);
   const Quantizer quantizer(layout, rows, data, scales);

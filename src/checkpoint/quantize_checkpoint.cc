@@ -1,8 +1,12 @@
 #include "checkpoint/quantize_checkpoint.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <utility>
@@ -20,7 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kFormatVersion = 1;
 constexpr std::uint64_t kMaxFileBytes = 256 << 20;
 // Of the source, between two looks at the clock and at who wants to stop; a multiple of a tile.
 constexpr std::uint64_t kPieceBytes = 32 << 20;
@@ -144,45 +147,85 @@ void CopyFiles(const fs::path& from, const fs::path& to) {
   }
 }
 
+[[noreturn]] void RefuseTaken(const fs::path& name) {
+  throw Error(ErrorKind::kInvalidArgument,
+              name.string() + ": is there already and nothing is overwritten; name another folder");
+}
+
+// Removes the folders in `parent` that begin with `stem` and the number of a process that is no
+// more.
+void RemoveLeftovers(const fs::path& parent, const std::string& stem) {
+  std::error_code error;
+  std::vector<fs::path> left;
+  for (fs::directory_iterator entry(parent, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(stem)) continue;
+    const pid_t process = static_cast<pid_t>(std::atoi(name.c_str() + stem.size()));
+    if (process > 0 && kill(process, 0) != 0 && errno == ESRCH) left.push_back(entry->path());
+  }
+  for (const fs::path& path : left) fs::remove_all(path, error);
+}
+
 }  // namespace
 
 FolderInMaking::FolderInMaking(fs::path name) : name_(std::move(name)) {
   if (!name_.has_filename()) name_ = name_.parent_path();  // "model/"
   std::error_code error;
-  const bool there = fs::exists(name_, error);
-  if (there && !(fs::is_directory(name_, error) && fs::is_empty(name_, error))) {
-    throw Error(
-        ErrorKind::kInvalidArgument,
-        name_.string() + ": is there already and nothing is overwritten; name another folder");
-  }
+  within_ = fs::exists(name_, error);
+  if (within_ && !fs::is_directory(name_, error)) RefuseTaken(name_);
+  const fs::path parent = within_ ? name_ : fs::absolute(name_).parent_path();
+  // ".": of a folder that is there the name says nothing.
   // Appended, as g++ 12 warns of a text in front of a std::string (GCC bug 105651).
-  std::string hidden = ".";
-  hidden += name_.filename().string() + ".unfinished." + std::to_string(getpid());
-  path_ = name_.parent_path() / hidden;
-  FileSystem& files = FileSystem::Real();
-  fs::remove_all(path_, error);  // of a process that had our number and was killed
-  files.CreateFolders(path_);
+  std::string stem = ".";
+  stem += within_ ? std::string("model") : name_.filename().string();
+  stem += ".unfinished.";
+  RemoveLeftovers(parent, stem);
+  if (within_ && !fs::is_empty(name_, error)) RefuseTaken(name_);
+  for (fs::path above = parent; !above.empty() && !fs::exists(above, error);) {
+    first_made_ = above;
+    above = above.parent_path();
+  }
+  static std::atomic<int> number{0};  // of this process
+  path_ = parent / (stem + std::to_string(getpid()) + "." + std::to_string(number++));
+  FileSystem::Real().CreateFolders(path_);
 }
 
 FolderInMaking::~FolderInMaking() {
   if (path_.empty()) return;
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
+  std::error_code error;
+  fs::remove_all(path_, error);
+  if (first_made_.empty()) return;
+  // From below, as far as nobody has put anything into them.
+  for (fs::path above = path_.parent_path(); fs::remove(above, error) && above != first_made_;) {
+    above = above.parent_path();
+  }
 }
 
 void FolderInMaking::Commit() {
-  FileSystem::Real().Rename(path_, name_);
+  FileSystem& files = FileSystem::Real();
+  if (within_) {
+    // config.json last: a folder without it is not taken for a model.
+    std::vector<std::string> names = files.List(path_);
+    std::stable_partition(names.begin(), names.end(),
+                          [](const std::string& name) { return name != "config.json"; });
+    for (const std::string& name : names) files.Rename(path_ / name, name_ / name);
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  } else {
+    files.Rename(path_, name_);
+  }
   path_.clear();
 }
 
 OrderedJson DescribeRecipe(DType source, const QuantizeRecipe& recipe, bool calibrated) {
   OrderedJson config;
   config["quant_method"] = "culet";
-  config["version"] = kFormatVersion;
+  config["version"] = kQuantizationVersion;
   config["source_dtype"] = TorchName(source);
   OrderedJson& how = config["recipe"];
   how["to"] = recipe.name;
-  if (recipe.name == "int4") how["group"] = recipe.group;
+  if (recipe.has_int4()) how["group"] = recipe.group;
   for (const std::string& part : QuantizableClasses()) {
     how["bits"][part] = std::string(QuantBitsName(recipe.bits.at(part)));
   }

@@ -26,12 +26,14 @@ struct QuantizeWriteOptions {
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };
 
-// A folder that is made beside its name and gets it at the end; until then nothing is visible.
-// Throws Error, kInvalidArgument where there is something already that is no empty folder.
+// A folder that is made under a hidden name beside its own, or within it where it is there and
+// empty, and gets its name, or its files, at the end. Throws Error, kInvalidArgument where there is
+// something already that is no empty folder. Threads: several may make one folder; the last wins.
 class FolderInMaking {
  public:
+  // Also removes what processes that are no more have left of this name.
   explicit FolderInMaking(std::filesystem::path name);
-  // Removes what was made, unless it was committed.
+  // Removes what was made, folders above it included, unless it was committed.
   ~FolderInMaking();
   FolderInMaking(const FolderInMaking&) = delete;
   FolderInMaking& operator=(const FolderInMaking&) = delete;
@@ -41,6 +43,8 @@ class FolderInMaking {
 
  private:
   std::filesystem::path name_, path_;
+  bool within_ = false;               // path_ is in name_
+  std::filesystem::path first_made_;  // of the folders above, the highest that was not there
 };
 
 // Writes into the empty `folder` what `tensors` (PlanQuantization) say of `checkpoint`: weights in

@@ -97,6 +97,11 @@ std::string_view QuantBitsName(QuantBits bits) {
   return "";
 }
 
+bool QuantizeRecipe::has_int4() const {
+  return std::ranges::any_of(bits,
+                             [](const auto& entry) { return entry.second == QuantBits::kInt4; });
+}
+
 QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
                           const std::vector<std::pair<std::string, std::string>>& keep) {
   QuantizeRecipe recipe;
@@ -106,18 +111,13 @@ QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
                 "the format is \"" + name + "\"; int8 or int4 is expected");
   }
   const bool int4 = name == "int4";
-  if (int4 && group != 0 && group != 32 && group != 64 && group != 128) {
+  if (group != 0 && group != 32 && group != 64 && group != 128) {
     throw Error(ErrorKind::kInvalidArgument,
                 "the group is " + std::to_string(group) + "; 32, 64 or 128 is expected");
   }
-  if (!int4 && group != 0) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "the group is " + std::to_string(group) +
-                    ", which int8 does not take: its groups are the largest of 128, 64 and 32 "
-                    "columns that divide a row");
-  }
   recipe.group = group == 0 ? kQuantBlock : group;
   for (const ClassRow& row : kClasses) recipe.bits[row.part] = int4 ? row.int4 : QuantBits::kInt8;
+  std::set<std::string> named;
   for (const auto& [part, bits] : keep) {
     const ClassRow* row = FindClass(part);
     if (row == nullptr) {
@@ -125,7 +125,17 @@ QuantizeRecipe MakeRecipe(const std::string& name, std::int64_t group,
                                                    "\" to keep; there are " + ClassNames() +
                                                    " (router and norms are always kept)");
     }
+    if (!named.insert(row->part).second) {
+      throw Error(ErrorKind::kInvalidArgument,
+                  "the class \"" + part + "\" is to be kept in two ways; name it once");
+    }
     recipe.bits[row->part] = ReadBits(*row, bits);
+  }
+  if (group != 0 && !recipe.has_int4()) {
+    throw Error(ErrorKind::kInvalidArgument,
+                "the group is " + std::to_string(group) +
+                    ", which int8 does not take: its groups are the largest of 128, 64 and 32 "
+                    "columns that divide a row");
   }
   return recipe;
 }

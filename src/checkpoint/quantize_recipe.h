@@ -20,6 +20,8 @@ struct QuantizeRecipe {
   std::string name;                       // "int8", "int4"
   std::int64_t group = 0;                 // most columns that share a scale in int4
   std::map<std::string, QuantBits> bits;  // by class; what is not named is kept
+
+  bool has_int4() const;
 };
 
 // The most columns that share an int8 scale: the largest of 128, 64 and 32 that divides a row.

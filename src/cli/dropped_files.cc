@@ -1,5 +1,6 @@
 #include "cli/dropped_files.h"
 
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -52,13 +53,21 @@ std::string FileOf(const std::string& word) {
   return IsFile(path) ? path : "";
 }
 
+// Whether the quotation mark at `at` opens a quotation: not an apostrophe ("What's in …"), nor one
+// that nothing closes.
+bool Opens(std::string_view line, std::size_t begin, std::size_t at) {
+  const bool within_word = at > begin && std::isalnum(static_cast<unsigned char>(line[at - 1]));
+  return !within_word && line.find(line[at], at + 1) != std::string_view::npos;
+}
+
 // Takes quotes and backslashes off the word that begins at `*at`, as a shell does, and moves there.
 std::string TakeWord(std::string_view line, std::size_t* at) {
+  const std::size_t begin = *at;
   std::string word;
   char quote = 0;
   for (; *at < line.size() && (quote != 0 || !IsSpace(line[*at])); ++*at) {
     const char c = line[*at];
-    if (quote != 0 ? c == quote : c == '\'' || c == '"') {
+    if (quote != 0 ? c == quote : (c == '\'' || c == '"') && Opens(line, begin, *at)) {
       quote = quote != 0 ? '\0' : c;
     } else if (c == '\\' && quote != '\'' && *at + 1 < line.size()) {
       word += line[++*at];
@@ -89,12 +98,15 @@ std::vector<DroppedFile> FindDroppedFiles(std::string_view line) {
       ++at;
       continue;
     }
+    // "Look (/tmp/cat.jpg)"
+    constexpr std::string_view kOpening = "([<";
+    while (at + 1 < line.size() && kOpening.find(line[at]) != std::string_view::npos) ++at;
     const std::size_t begin = at;
     std::string word = TakeWord(line, &at);
     std::size_t end = at;
     std::string path = FileOf(word);
     // "What is in /tmp/cat.jpg?"
-    constexpr std::string_view kPunctuation = ".,;:!?)";
+    constexpr std::string_view kPunctuation = ".,;:!?)]>";
     while (path.empty() && !word.empty() && line[end - 1] == word.back() &&
            kPunctuation.find(word.back()) != std::string_view::npos) {
       word.pop_back();

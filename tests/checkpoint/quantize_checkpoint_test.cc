@@ -226,6 +226,30 @@ TEST(QuantizeCheckpoint, EveryTensorIsThereAsTheFormulaHasIt) {
 
 std::vector<std::string> Names(const fs::path& folder) { return FileSystem::Real().List(folder); }
 
+// transformers uses such a head, and so do we.
+TEST(QuantizeCheckpoint, AHeadThatDiffersFromATiedEmbeddingComesAlong) {
+  Json config = WideConfig();
+  config["tie_word_embeddings"] = false;
+  for (const char* to : {"int8", "int4"}) {
+    TemporaryFolder folder;
+    Synthesize(config, folder.path() / "model");
+    config["tie_word_embeddings"] = true;
+    WriteText(folder.path() / "model" / "config.json", config.dump());
+    const Checkpoint source = Open(folder.path() / "model");
+    ASSERT_FALSE(source.head_is_embedding());
+    const QuantizeRecipe recipe = MakeRecipe(to, 0, {});
+    fs::create_directory(folder.path() / "copy");
+    ThreadPool pool(1);
+    WriteQuantized(source, recipe, PlanQuantization(source, recipe), pool, folder.path() / "copy",
+                   {});
+    const Checkpoint copy = Open(folder.path() / "copy");
+    EXPECT_FALSE(copy.head_is_embedding());
+    ASSERT_NE(copy.quantized("lm_head.weight"), nullptr);
+    EXPECT_EQ(copy.quantized("lm_head.weight")->layout.format, WeightFormat::kInt8Tiles);
+    config["tie_word_embeddings"] = false;
+  }
+}
+
 TEST(QuantizeCheckpoint, AWeightThatIsNoNumberIsNamedAndNothingIsLeft) {
   TemporaryFolder folder;
   const fs::path from = folder.path() / "model";

@@ -100,6 +100,8 @@ TEST_F(ChatMedia, APathThatIsDroppedIsTheMedium) {
   say("Is \"" + Path("my cat's.bmp") +
           "\" like ./a.bmp, or `./a.bmp`? See ./notes.txt, ./none.bmp.",
       "image ./a.bmp: 66 tokens");
+  // An apostrophe and a lone quotation mark open no quotation.
+  say("What's 5\" in (./a.bmp)?", "image ./a.bmp: 66 tokens");
   say("/" + Path("a.bmp") + " is a path", "\n");
   say(Path("notes.txt"), "notes.txt is no picture, sound or video");
   say("/save talk.json", "saved");
@@ -110,7 +112,7 @@ TEST_F(ChatMedia, APathThatIsDroppedIsTheMedium) {
       "[image my cat's.bmp][audio word.wav]What?",
       "[image a.bmp]Is [image my cat's.bmp] like [image a.bmp], or `./a.bmp`? See ./notes.txt, "
       "./none.bmp.",
-      Path("a.bmp") + " is a path"};
+      "What's 5\" in ([image a.bmp])?", Path("a.bmp") + " is a path"};
   EXPECT_EQ(Saved("talk.json"), expected) << chat.shown();
 }
 
