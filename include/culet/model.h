@@ -88,7 +88,7 @@ struct ModelInfo {
   std::uint64_t macs_per_decoded_token = 0;  // with the head
   // Plan, at the options given.
   std::int64_t context = 0, chunk = 0, sequences = 0, pool_tokens = 0;
-  std::string kv_dtype;
+  std::string kv_dtype;  // "F32", "BF16", "INT8"
   std::uint64_t kv_bytes = 0, activation_bytes = 0;
   // Weights without lookup tables read by row and without encoders of media, KV, activations.
   std::uint64_t resident_bytes = 0;

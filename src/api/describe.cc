@@ -84,6 +84,11 @@ void DescribeShape(const ModelConfig& config, ModelInfo* info) {
   }
 }
 
+// As the option is spelled, in the capitals of all dtypes: safetensors' own name for it is I8.
+std::string KvName(DType dtype) {
+  return dtype == DType::kI8 ? "INT8" : std::string(DTypeName(dtype));
+}
+
 void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
   switch (checkpoint.main_format()) {
     case WeightFormat::kInt8Tiles: info->dtype = "INT8"; break;
@@ -197,7 +202,7 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   info.chunk = plan.chunk;
   info.sequences = plan.sequences;
   info.pool_tokens = plan.pool_tokens;
-  info.kv_dtype = DTypeName(plan.dtype);
+  info.kv_dtype = KvName(plan.dtype);
   const KvSize kv = KvSizeAt(checkpoint.config(), plan.context, plan.dtype);
   info.sliding_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kSliding)];
   info.full_kv_bytes_per_token = kv.bytes_per_token[static_cast<int>(LayerKind::kFull)];

@@ -144,6 +144,12 @@ TEST(Info, JsonHasTheSizesAndPartsAddUp) {
   EXPECT_GT(longer["kv_bytes"], info["kv_bytes"]);
   const json forced = RunJson(folder, "CULET_CPU=plain culet info pebble --json");
   EXPECT_EQ(forced["cpu_level"], "plain");
+  for (const auto& [kv, name] : {std::pair("f32", "F32"), {"bf16", "BF16"}, {"int8", "INT8"}}) {
+    const std::string command = std::string("culet info pebble --kv ") + kv;
+    EXPECT_EQ(RunJson(folder, command + " --json")["kv_dtype"], name);
+    const std::string printed = RunShell(folder.path(), command).out;
+    EXPECT_NE(printed.find(std::string(" in ") + name + "\n"), std::string::npos) << printed;
+  }
 }
 
 TEST(Info, AnOverrideChangesTheModel) {
