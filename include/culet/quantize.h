@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "culet/export.h"
+#include "culet/find.h"
 
 namespace culet {
 
@@ -79,13 +80,51 @@ CULET_EXPORT QuantizeResult QuantizeModel(const std::filesystem::path& path,
 
 // The folder of a copy of `path` in "int8" or "int4", in the cache ($CULET_CACHE, else
 // $XDG_CACHE_HOME/culet, else ~/.cache/culet). It is made where it is not there or the model's
-// files have changed since, without a report, and kept until it is removed. Of `options`
-// on_progress and threads count. Throws as QuantizeModel. Any thread; two calls for one model wait
-// for each other, across processes too.
+// files have changed since, without a report, and kept until it is removed. What processes that are
+// no more have begun there and left is removed. Of `options` on_progress and threads count. Throws
+// as QuantizeModel. Any thread; two calls for one model wait for each other, across processes too.
 CULET_EXPORT std::filesystem::path QuantizedCopy(const std::filesystem::path& path,
                                                  const std::string& to,
                                                  const QuantizeOptions& options = {});
 // Whether it is there already.
 CULET_EXPORT bool HasQuantizedCopy(const std::filesystem::path& path, const std::string& to);
+
+// A copy in the cache, or what is left of one.
+struct CachedCopy {
+  enum class State {
+    kCurrent,     // the next use takes it
+    kChanged,     // files of the model have changed since: the next use makes it anew
+    kGone,        // the model is where it was no more
+    kUnfinished,  // left by a process that was ended while it made or removed it
+  };
+  State state = State::kCurrent;
+  // The path of the model; of one in the cache of the hub its name, "owner/name", with "@commit"
+  // where that is not its main branch as last fetched. Of an unfinished one the last part of its
+  // path, or nothing.
+  std::string model;
+  std::filesystem::path source;  // where the model lies, or lay; empty: unfinished, and not known
+  std::string to;                // "int8"
+  std::filesystem::path folder;  // of the copy
+  std::uint64_t bytes = 0;       // on the disk
+};
+
+// "current", "changed", "gone", "unfinished".
+CULET_EXPORT std::string_view CachedCopyStateName(CachedCopy::State state);
+
+// The copies that the cache holds, sorted by model; none where there is no cache. What is being
+// made just now is not among them. Throws Error(kIo) where the cache cannot be read. Any thread.
+CULET_EXPORT std::vector<CachedCopy> QuantizedCopies();
+// Of the model that `name` means alone: what FindModel finds by it, or the model or the folder of a
+// copy as QuantizedCopies names them, or a model of the hub, which need not be there any more.
+// Throws Error as FindModel where nothing is there by that name.
+CULET_EXPORT std::vector<CachedCopy> QuantizedCopiesOf(const std::string& name,
+                                                       const FindOptions& options = {});
+
+// Removes a copy by its `folder`; what processes that are no more have left in the cache goes with
+// it. Who has it open keeps its files until it closes them. Gives the bytes that become free.
+// Throws Error: kNotFound (no such copy), kInvalidArgument (`folder` is none of the cache),
+// kResource (a process is making it just now), kIo; a cut in the middle leaves nothing that the
+// next use would take for whole. Any thread.
+CULET_EXPORT std::uint64_t RemoveQuantizedCopy(const std::filesystem::path& folder);
 
 }  // namespace culet

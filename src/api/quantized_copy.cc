@@ -1,12 +1,14 @@
 // Copies in integer weights that the cache holds, made at the first use.
+#include "api/quantized_copy.h"
+
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <span>
+#include <vector>
 
 #include "api/boundary.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "checkpoint/model_files.h"
@@ -22,10 +24,21 @@ namespace fs = std::filesystem;
 
 // Changes whenever a recipe or the layout does: copies of before are made anew.
 constexpr int kCopyVersion = 1;
-constexpr const char* kKeyFile = "made-of.json";
-constexpr std::uint64_t kMaxKeyBytes = 16 << 20;
 
 fs::path CopiesFolder() {
+  if (const std::optional<fs::path> folder = FindCopiesFolder()) return *folder;
+  throw Error(ErrorKind::kInvalidArgument,
+              "there is no folder for quantised copies: none of CULET_CACHE, XDG_CACHE_HOME and "
+              "HOME is set");
+}
+
+std::uint64_t HashText(const std::string& text) {
+  return HashBytes(std::as_bytes(std::span(text.data(), text.size())));
+}
+
+}  // namespace
+
+std::optional<fs::path> FindCopiesFolder() {
   const auto variable = [](const char* name) { return hub::ProcessEnvironment(name).value_or(""); };
   fs::path folder = variable("CULET_CACHE");
   if (folder.empty() && !variable("XDG_CACHE_HOME").empty()) {
@@ -34,25 +47,11 @@ fs::path CopiesFolder() {
   if (folder.empty() && !variable("HOME").empty()) {
     folder = fs::path(variable("HOME")) / ".cache" / "culet";
   }
-  if (folder.empty()) {
-    throw Error(ErrorKind::kInvalidArgument,
-                "there is no folder for quantised copies: none of CULET_CACHE, XDG_CACHE_HOME and "
-                "HOME is set");
-  }
+  if (folder.empty()) return std::nullopt;
   return folder / "quantized";
 }
 
-std::uint64_t HashText(const std::string& text) {
-  return HashBytes(std::as_bytes(std::span(text.data(), text.size())));
-}
-
-// A copy: where it lies, and what it must say of itself to be good.
-struct Copy {
-  fs::path folder;
-  std::string key;
-};
-
-// The files of the model with sizes and times, and what they are made into. Weights are not read.
+// The files of the model with sizes and times, and what they are made into.
 Copy CopyOf(const fs::path& path, const std::string& to) {
   FileSystem& files = FileSystem::Real();
   const ModelFiles model = FindModelFiles(files, path);
@@ -84,11 +83,9 @@ Copy CopyOf(const fs::path& path, const std::string& to) {
 
 bool IsGood(const Copy& copy) {
   FileSystem& files = FileSystem::Real();
-  const fs::path key = copy.folder / kKeyFile;
-  return files.Exists(key) && files.ReadFile(key, kMaxKeyBytes) == copy.key;
+  const fs::path key = copy.folder / kCopyKeyFile;
+  return files.Exists(key) && files.ReadFile(key, kMaxCopyKeyBytes) == copy.key;
 }
-
-}  // namespace
 
 bool HasQuantizedCopy(const fs::path& path, const std::string& to) try {
   return IsGood(CopyOf(path, to));
@@ -102,33 +99,27 @@ fs::path QuantizedCopy(const fs::path& path, const std::string& to,
   if (IsGood(copy)) return copy.folder;
   FileSystem& files = FileSystem::Real();
   files.CreateFolders(copy.folder.parent_path());
-  fs::path lock_path = copy.folder;
-  lock_path += ".lock";
   const hub::Lock lock(
-      files, lock_path, hub::Clock::Real(),
+      files, CopyLockPath(copy.folder), hub::Clock::Real(),
       [&] {
         if (options.on_progress) options.on_progress("waiting for another process", 0, 1);
         return false;
       },
       [] {});
   if (IsGood(copy)) return copy.folder;  // somebody else made it
+  RemoveUnfinished(copy.folder);
+  RemoveLeftovers(copy.folder.parent_path(), copy.folder.filename().string());
   // Made beside, so that whoever has the old one open keeps its files.
   fs::path made = copy.folder;
   made += ".new";
-  // What a process that was killed has left.
-  std::error_code ignored;
-  for (const std::string& name : files.List(made.parent_path())) {
-    if (name.find(made.filename().string()) != std::string::npos) {
-      fs::remove_all(made.parent_path() / name, ignored);
-    }
-  }
   QuantizeOptions quantize = options;
   quantize.to = to;
   quantize.group = 0;
   quantize.keep.clear();
   quantize.report = QuantizeReport::kNone;
   QuantizeModel(path, made, quantize);
-  files.WriteFileAtomically(made / kKeyFile, copy.key);
+  files.WriteFileAtomically(made / kCopyKeyFile, copy.key);
+  std::error_code ignored;
   fs::remove_all(copy.folder, ignored);
   files.Rename(made, copy.folder);
   return copy.folder;

@@ -22,6 +22,27 @@ std::string FolderName(const std::string& repository) {
 
 }  // namespace
 
+std::optional<std::string> RepositoryOf(const std::string& folder_name) {
+  constexpr std::string_view kPrefix = "models--";
+  if (!folder_name.starts_with(kPrefix)) return std::nullopt;
+  const std::string rest = folder_name.substr(kPrefix.size());
+  const std::size_t separator = rest.find("--");
+  if (separator == std::string::npos) return std::nullopt;
+  const std::string repository = rest.substr(0, separator) + "/" + rest.substr(separator + 2);
+  if (!ProblemOfRepository(repository).empty()) return std::nullopt;
+  return repository;
+}
+
+std::optional<ModelReference> SnapshotReference(const fs::path& cache, const fs::path& folder) {
+  const fs::path snapshots = folder.parent_path();
+  const fs::path model = snapshots.parent_path();
+  if (snapshots.filename() != "snapshots" || model.parent_path() != cache) return std::nullopt;
+  const std::string commit = folder.filename().string();
+  const std::optional<std::string> repository = RepositoryOf(model.filename().string());
+  if (!repository || !IsCommit(commit)) return std::nullopt;
+  return ModelReference{*repository, commit};
+}
+
 CacheFolder::CacheFolder(FileSystem& files, const fs::path& cache, const std::string& repository)
     : files_(files), cache_(cache), path_(cache / FolderName(repository)) {
   CULET_DCHECK(ProblemOfRepository(repository).empty());

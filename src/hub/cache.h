@@ -61,6 +61,13 @@ class CacheFolder {
   std::filesystem::path path_;
 };
 
+// "models--google--gemma" → "google/gemma"; nothing for what is no folder of a model.
+std::optional<std::string> RepositoryOf(const std::string& folder_name);
+// The model that `folder` is a snapshot of, with its commit as the revision; nothing where it is no
+// snapshot of `cache`. Looks at names alone.
+std::optional<ModelReference> SnapshotReference(const std::filesystem::path& cache,
+                                                const std::filesystem::path& folder);
+
 // A snapshot as it lies in the cache.
 struct CachedSnapshot {
   std::string commit;

@@ -34,18 +34,6 @@ void Walk(FileSystem& files, const fs::path& folder, int depth,
   if (on_folder) on_folder(folder);
 }
 
-// "models--google--gemma" → "google/gemma"; nothing for what is no folder of a model.
-std::optional<std::string> RepositoryOf(const std::string& folder_name) {
-  constexpr std::string_view kPrefix = "models--";
-  if (!folder_name.starts_with(kPrefix)) return std::nullopt;
-  const std::string rest = folder_name.substr(kPrefix.size());
-  const std::size_t separator = rest.find("--");
-  if (separator == std::string::npos) return std::nullopt;
-  const std::string repository = rest.substr(0, separator) + "/" + rest.substr(separator + 2);
-  if (!ProblemOfRepository(repository).empty()) return std::nullopt;
-  return repository;
-}
-
 // What a file of a snapshot is held by: the blob that it links to, or itself.
 fs::path HolderOf(FileSystem& files, const fs::path& path, const FileStatus& status) {
   if (status.kind != Kind::kLink) return path;
