@@ -1,4 +1,4 @@
-// culet list: the models of the cache, and those that have a short name.
+// culet list: the models and quantised copies of the cache, and models that have a short name.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/sizes.h"
 #include "culet/hub.h"
+#include "culet/quantize.h"
 #include "hub/cache_scan.h"
 #include "hub/settings.h"
 
@@ -59,21 +60,41 @@ std::string StateOf(const std::vector<std::string>& missing) {
   return fmt::format("lacks {} and {} more", missing[0], missing.size() - 1);
 }
 
-int ListCached(const ListOptions& options) {
-  const hub::Settings settings = hub::ReadSettings(hub::ProcessEnvironment, FileSystem::Real());
-  const std::vector<hub::ScannedModel> models = hub::ScanCache(FileSystem::Real(), settings.cache);
-  if (options.json) {
-    OrderedJson list = OrderedJson::array();
-    for (const hub::ScannedModel& model : models) list.push_back(JsonOf(model));
-    const OrderedJson object = {{"cache", settings.cache.string()}, {"models", list}};
-    Output::Standard().Write(JsonText(object) + "\n");
-    return 0;
+OrderedJson JsonOf(const CachedCopy& copy) {
+  return {{"model", copy.model},
+          {"quant", copy.to},
+          {"state", CachedCopyStateName(copy.state)},
+          {"source", copy.source.string()},
+          {"path", copy.folder.string()},
+          {"bytes", copy.bytes}};
+}
+
+const char* StateText(CachedCopy::State state) {
+  switch (state) {
+    case CachedCopy::State::kCurrent: return "current";
+    case CachedCopy::State::kChanged: return "the model has changed since";
+    case CachedCopy::State::kGone: return "the model is gone";
+    case CachedCopy::State::kUnfinished: return "unfinished, of a process that is no more";
   }
-  if (models.empty()) {
-    Note("no models in the cache, " + settings.cache.string() +
-         ". `culet list --available` shows what `culet pull` knows by a short name");
-    return 0;
+  return "";
+}
+
+void PrintCopies(const std::vector<CachedCopy>& copies) {
+  const auto name = [](const CachedCopy& copy) {
+    return copy.model.empty() ? copy.folder.filename().string() : copy.model;
+  };
+  std::size_t width = 14;
+  for (const CachedCopy& copy : copies) width = std::max(width, name(copy).size());
+  Output::Standard().Write(fmt::format("{:<{}}  {:>10}  {:<10}  {}\n", "QUANTISED COPY", width,
+                                       "SIZE", "FORMAT", "STATE"));
+  for (const CachedCopy& copy : copies) {
+    Output::Standard().Write(fmt::format("{:<{}}  {:>10}  {:<10}  {}\n", name(copy), width,
+                                         FormatBytes(copy.bytes), copy.to.empty() ? "-" : copy.to,
+                                         StateText(copy.state)));
   }
+}
+
+void PrintModels(const std::vector<hub::ScannedModel>& models) {
   std::size_t width = 5;
   for (const hub::ScannedModel& model : models) width = std::max(width, model.repository.size());
   Output::Standard().Write(fmt::format("{:<{}}  {:>10}  {:<10}  {:<14}  {}\n", "MODEL", width,
@@ -95,6 +116,32 @@ int ListCached(const ListOptions& options) {
                                            FormatDay(model.last_used_s), "-",
                                            "begun; culet pull goes on"));
     }
+  }
+}
+
+int ListCached(const ListOptions& options) {
+  const hub::Settings settings = hub::ReadSettings(hub::ProcessEnvironment, FileSystem::Real());
+  const std::vector<hub::ScannedModel> models = hub::ScanCache(FileSystem::Real(), settings.cache);
+  const std::vector<CachedCopy> copies = QuantizedCopies();
+  if (options.json) {
+    OrderedJson list = OrderedJson::array();
+    for (const hub::ScannedModel& model : models) list.push_back(JsonOf(model));
+    OrderedJson quantized = OrderedJson::array();
+    for (const CachedCopy& copy : copies) quantized.push_back(JsonOf(copy));
+    const OrderedJson object = {
+        {"cache", settings.cache.string()}, {"models", list}, {"quantized", quantized}};
+    Output::Standard().Write(JsonText(object) + "\n");
+    return 0;
+  }
+  if (models.empty()) {
+    Note("no models in the cache, " + settings.cache.string() +
+         ". `culet list --available` shows what `culet pull` knows by a short name");
+  } else {
+    PrintModels(models);
+  }
+  if (!copies.empty()) {
+    if (!models.empty()) Output::Standard().Write("\n");
+    PrintCopies(copies);
   }
   return 0;
 }
@@ -140,10 +187,10 @@ int ListAvailable(const ListOptions& options) {
 
 Command AddList(CLI::App& app) {
   auto options = std::make_shared<ListOptions>();
-  CLI::App* command =
-      AddSubcommand(app, "list", "The models that the cache holds, or those that could be fetched",
-                    "  culet list\n"
-                    "  culet list --available\n");
+  CLI::App* command = AddSubcommand(
+      app, "list", "The models and quantised copies of the cache, or what could be fetched",
+      "  culet list\n"
+      "  culet list --available\n");
   AddFlag(*command, "--available", &options->available,
           "The published models that have a short name");
   AddFlag(*command, "--json", &options->json, "Print JSON");

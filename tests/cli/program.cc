@@ -39,7 +39,8 @@ void PrepareChild(const fs::path& folder) {
   ::unsetenv("XDG_STATE_HOME");
   // The cache of whoever runs the tests is not theirs, and the network is not needed.
   ::setenv("HF_HOME", (folder / ".huggingface").c_str(), 1);
-  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"}) {
+  for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN",
+                           "CULET_CACHE", "XDG_CACHE_HOME"}) {
     ::unsetenv(name);
   }
   ::setenv("HF_HUB_OFFLINE", "1", 1);

@@ -127,6 +127,34 @@ class RemoveTest(HubCase):
         self.assertFalse(self.cache.folder.exists())
 
 
+class CopiesTest(HubCase):
+    files = staticmethod(pebble)
+
+    def copies(self) -> list[dict]:
+        return json.loads(self.culet("list", "--json").out)["quantized"]
+
+    def test_copies_have_the_models_name_and_outlive_it(self):
+        self.assert_pulled(self.pull())
+        logits = self.culet("logits", NAME, "--quant", "int8", "--tokens", "2,3", "--out", self.home / "a.npy")
+        self.assertEqual(logits.code, 0, str(logits))
+        (copy,) = self.copies()
+        self.assertEqual((copy["model"], copy["quant"], copy["state"]), (NAME, "int8", "current"))
+        removed = self.culet("rm", "--yes", NAME)
+        self.assertIn(f"culet rm {NAME} --quant all", removed.err)
+        (copy,) = self.copies()
+        self.assertEqual(copy["state"], "gone")
+        removed = self.culet("rm", NAME, "--yes", "--quant", "all")
+        self.assertEqual(removed.code, 0, str(removed))
+        self.assertEqual(self.copies(), [])
+
+    def test_copies_go_without_their_model(self):
+        self.assert_pulled(self.pull())
+        self.culet("logits", NAME, "--quant", "int8", "--tokens", "2,3", "--out", self.home / "a.npy")
+        self.assertEqual(self.culet("rm", f"{NAME}@main", "--yes", "--quant", "int8").code, 0)
+        self.assertEqual(self.copies(), [])
+        self.assertEqual(self.cache.missing(self.repository), [])
+
+
 class VerifyTest(HubCase):
     def flip(self, path: str, position: int):
         blob = self.cache.blobs()[self.repository.head[path].etag]
