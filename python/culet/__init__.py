@@ -20,6 +20,15 @@
 from culet import _culet
 from culet._conversation import ToolResult
 from culet._find import PublishedModel, PulledModel, available_models, pull
+from culet._quantize import (
+    CachedCopy,
+    QuantizedClass,
+    QuantizeQuality,
+    QuantizeResult,
+    quantize,
+    quantized_copies,
+    remove_quantized_copy,
+)
 from culet.aio import AsyncChat, AsyncModel, AsyncStream
 from culet.chat import Chat
 from culet.config import EmbeddingConfig, GenerationConfig, MediaConfig, ModelConfig
@@ -60,6 +69,7 @@ __all__ = [
     "AsyncChat",
     "AsyncModel",
     "AsyncStream",
+    "CachedCopy",
     "Chat",
     "CorruptError",
     "EmbeddingConfig",
@@ -78,6 +88,9 @@ __all__ = [
     "NotFoundError",
     "PublishedModel",
     "PulledModel",
+    "QuantizeQuality",
+    "QuantizeResult",
+    "QuantizedClass",
     "ResourceError",
     "Result",
     "ResultEvent",
@@ -97,4 +110,7 @@ __all__ = [
     "available_models",
     "memory_plan",
     "pull",
+    "quantize",
+    "quantized_copies",
+    "remove_quantized_copy",
 ]

@@ -63,6 +63,13 @@ def name_of(model: ModelName) -> str:
     return default_model() if model is None else _path("model", model)
 
 
+def find_options() -> _culet.FindOptions:
+    """Where the package's own models lie."""
+    options = _culet.FindOptions()
+    options.add_bundled(str(Path(__file__).parent / "models"))
+    return options
+
+
 def find(
     name: str,
     *,
@@ -72,12 +79,11 @@ def find(
     stop: _culet.StopFlag | None = None,
 ) -> str:
     """The path of the model that `name` means; one of the hub is fetched where it is not there."""
-    options = _culet.FindOptions()
+    options = find_options()
     options.text_only = text_only
-    options.add_bundled(str(Path(__file__).parent / "models"))
     options.list_hint = "culet.available_models() lists names"
     options.fetch_hint = f'culet.pull("{name}") fetches it'
-    with _News() as news:
+    with News() as news:
         return _culet.find_model(name, options, fetch, offline, news, stop or _culet.StopFlag())
 
 
@@ -91,7 +97,7 @@ def pull(model: str, *, offline: bool = False) -> PulledModel:
         >>> culet.pull("e2b").folder
     """
     _text("model", model)
-    with _News() as news:
+    with News() as news:
         done = _culet.pull(model, _flag("offline", offline), news, _culet.StopFlag())
     return PulledModel(
         done.model, done.commit, Path(done.folder), done.files, done.bytes, done.fetched_bytes
@@ -114,14 +120,15 @@ def available_models() -> list[PublishedModel]:
     ]
 
 
-class _News:
-    """Tells of a pull: a line that is drawn over and over on a terminal; else to the log "culet"."""
+class News:
+    """Tells of a pull, or of other work that takes long: a line that is drawn over and over on a terminal;
+    else to the log "culet"."""
 
     def __init__(self) -> None:
         self._drawn = False
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
 
-    def __enter__(self) -> _News:
+    def __enter__(self) -> News:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,17 +136,24 @@ class _News:
 
     def __call__(self, kind: str, text: str, done: int, total: int) -> None:
         if kind in ("fetching", "checking"):
-            if self._terminal:
-                line = f"culet: {kind} {text}: {done // _MIB} of {total // _MIB} MiB"
-                sys.stderr.write(f"\r\033[K{line}")
-                sys.stderr.flush()
-                self._drawn = True
-            return
-        self._clear()
-        if kind == "preview":
-            text = f"{text}: {done // _MIB} of {total // _MIB} MiB to fetch"
+            self.show(f"{kind} {text}: {done // _MIB} of {total // _MIB} MiB")
+        elif kind == "preview":
+            self.say(f"{text}: {done // _MIB} of {total // _MIB} MiB to fetch")
         elif kind == "fetched":
-            text = f"{text} is there"
+            self.say(f"{text} is there")
+        else:
+            self.say(text)
+
+    def show(self, line: str) -> None:
+        """How far it is."""
+        if self._terminal:
+            sys.stderr.write(f"\r\033[Kculet: {line}")
+            sys.stderr.flush()
+            self._drawn = True
+
+    def say(self, text: str) -> None:
+        """What stays."""
+        self._clear()
         _LOG.info("%s", text)
         if self._terminal:
             print(f"culet: {text}", file=sys.stderr)

@@ -392,7 +392,9 @@ class ModelConfig(_Checked):
     queue: int = 1024
     """Answers that may wait; one more is refused."""
     kv: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """Type of the KV cache."""
+    """What keys and values are kept as; "int8", in groups of 64 values with a scale each, holds 1.9 times
+    as many tokens as "bf16" in the same memory. "auto": "bf16" where a model in bf16 keeps much for a
+    position, else "f32"."""
     tokenizer: str | os.PathLike[str] = ""
     """A tokenizer.json that lies elsewhere; empty: the model's own."""
     allow_control_tokens: bool = False

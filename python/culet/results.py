@@ -168,7 +168,11 @@ class MemoryPlan:
     activation_bytes: int
     """Allocated for work: `chunk` decides."""
     resident_bytes: int
-    """All together, without tables of which only single rows are read: should be free."""
+    """All together, without tables of which only single rows are read and without encoders of media:
+    should be free."""
+    media_bytes: int
+    """What pictures, sounds and videos take besides, from the first on: their encoders with their work
+    for pictures of `image_tokens` and videos of a minute; 0 where the model takes none."""
     context: int
     """Tokens that prompt and answer may have together."""
     sequences: int
@@ -176,7 +180,7 @@ class MemoryPlan:
     pool_tokens: int
     """Positions that full-attention layers hold over all sequences."""
     kv_dtype: str
-    """Of the KV cache: "F32" or "BF16"."""
+    """Of the KV cache: "F32", "BF16" or "INT8", which `kv` spells in small letters."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,7 @@ class ModelInfo:
     variant: str
     """The published size, such as "E2B", or a description."""
     dtype: str
-    """Of most weights: "BF16"."""
+    """Of most weights: "BF16", "INT8", "INT4"."""
     parameters: int
     layers: int
     hidden: int
@@ -294,6 +298,7 @@ def _memory_plan(native: _culet.ModelInfo) -> MemoryPlan:
         kv_bytes=native.kv_bytes,
         activation_bytes=native.activation_bytes,
         resident_bytes=native.resident_bytes,
+        media_bytes=native.media_bytes,
         context=native.context,
         sequences=native.sequences,
         pool_tokens=native.pool_tokens,

@@ -5,10 +5,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <chrono>
-#include <deque>
-#include <future>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +15,7 @@
 #include "gil.h"
 #include "handles.h"
 #include "module.h"
+#include "news.h"
 
 namespace culet::python {
 
@@ -28,32 +25,6 @@ namespace {
 
 // What a pull tells on its way: "preview" (a sentence, missing and all bytes), "fetching",
 // "checking" and "fetched" (a file, done and all bytes), "notice" (a sentence).
-struct News {
-  std::string kind;
-  std::string text;
-  std::uint64_t done = 0, total = 0;
-};
-
-// Between the thread that pulls and the one of Python that waits for it.
-class NewsBox {
- public:
-  void Put(News news) {
-    const std::lock_guard lock(mutex_);
-    const bool progress = news.kind == "fetching" || news.kind == "checking";
-    // Of progress only the last is worth a call.
-    if (progress && !news_.empty() && news_.back().kind == news.kind) news_.pop_back();
-    news_.push_back(std::move(news));
-  }
-  std::deque<News> Take() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(news_, {});
-  }
-
- private:
-  std::mutex mutex_;  // guards news_
-  std::deque<News> news_;
-};
-
 PullSettings SettingsFor(bool offline, NewsBox& box, const StopFlag& stop) {
   PullSettings settings;
   settings.offline = offline;
@@ -69,32 +40,10 @@ PullSettings SettingsFor(bool offline, NewsBox& box, const StopFlag& stop) {
     const char* kind = status.phase == PullStatus::Phase::kChecking   ? "checking"
                        : status.phase == PullStatus::Phase::kFileDone ? "fetched"
                                                                       : "fetching";
-    box.Put({kind, status.file, status.done, status.bytes});
+    box.Put({kind, status.file, status.done, status.bytes,
+             status.phase != PullStatus::Phase::kFileDone});
   };
   return settings;
-}
-
-// work() on a thread of its own, while this one hands news to Python and looks for Ctrl-C.
-template <typename Work>
-auto WhileTelling(NewsBox& box, StopFlag& stop, const nb::object& on_news, const Work& work) {
-  auto future = std::async(std::launch::async, work);
-  const auto interval = std::chrono::duration<double>(kAskEverySeconds);
-  try {
-    for (bool done = false; !done;) {
-      {
-        const WithoutGil released;
-        done = future.wait_for(interval) == std::future_status::ready;
-      }
-      for (const News& news : box.Take()) on_news(news.kind, news.text, news.done, news.total);
-      if (!done) CheckInterrupts();
-    }
-  } catch (...) {
-    stop.stopped = true;
-    const WithoutGil released;
-    future.wait();
-    throw;
-  }
-  return future.get();
 }
 
 PulledModel PullOrThrow(const std::string& name, const PullSettings& settings) {

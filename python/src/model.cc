@@ -41,6 +41,7 @@ void AddInfo(nb::module_& module) {
       .def_ro("kv_bytes", &ModelInfo::kv_bytes)
       .def_ro("activation_bytes", &ModelInfo::activation_bytes)
       .def_ro("resident_bytes", &ModelInfo::resident_bytes)
+      .def_ro("media_bytes", &ModelInfo::media_bytes)
       .def_ro("cpu_model", &ModelInfo::cpu_model)
       .def_ro("cpu_level", &ModelInfo::cpu_level)
       .def_ro("threads", &ModelInfo::threads)

@@ -49,4 +49,5 @@ NB_MODULE(_culet, module) {
   cp::AddAnswer(module);
   cp::AddEmbed(module);
   cp::AddHub(module);
+  cp::AddQuantize(module);
 }

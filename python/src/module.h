@@ -13,5 +13,6 @@ void AddModel(nanobind::module_& module);
 void AddAnswer(nanobind::module_& module);
 void AddEmbed(nanobind::module_& module);
 void AddHub(nanobind::module_& module);
+void AddQuantize(nanobind::module_& module);
 
 }  // namespace culet::python

@@ -17,9 +17,11 @@ PEBBLE = ROOT / "models" / "pebble"
 
 
 @pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("CULET_MODEL", "CULET_MODELS"):
         monkeypatch.delenv(name, raising=False)
+    # Never the copies of who runs the tests.
+    monkeypatch.setenv("CULET_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")

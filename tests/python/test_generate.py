@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 import culet
-from conftest import PEBBLE, question
+from conftest import PEBBLE, ROOT, question
 
 TOOL = {
     "name": "get_weather",
@@ -228,6 +228,21 @@ def test_the_memory_plan_is_known_before_loading(model: culet.Model) -> None:
     large = culet.memory_plan(PEBBLE, context=2048, sequences=16, pool_tokens=100_000)
     assert large.kv_bytes > model.memory_plan.kv_bytes
     assert large.resident_bytes >= large.kv_bytes + large.activation_bytes
+
+
+def test_the_memory_plan_tells_of_media_and_of_what_kv_is_kept_as(model: culet.Model) -> None:
+    assert model.memory_plan.media_bytes == 0
+    sees = ROOT / "models" / "pebble-media"
+    small, large = (culet.memory_plan(sees, image_tokens=tokens) for tokens in (70, 1120))
+    assert 0 < small.media_bytes < large.media_bytes
+    assert culet.memory_plan(sees).media_bytes == large.media_bytes
+    command = [os.environ["CULET_PROGRAM"], "info", sees, "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert told["media_bytes"] == large.media_bytes
+    kinds: tuple[Literal["f32", "bf16", "int8"], ...] = ("f32", "bf16", "int8")
+    plans = [culet.memory_plan(PEBBLE, kv=kind) for kind in kinds]
+    assert [plan.kv_dtype for plan in plans] == ["F32", "BF16", "INT8"]
+    assert plans[0].kv_bytes > plans[1].kv_bytes > plans[2].kv_bytes
 
 
 def test_the_same_beginning_is_computed_once(model: culet.Model) -> None:

@@ -7,6 +7,7 @@ import pydoc
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -150,9 +151,15 @@ def run_block(block: str) -> str:
     """With the demo model in the place of one that would have to be fetched."""
     environment = {**os.environ, "CULET_MODEL": str(PEBBLE), "HF_HUB_OFFLINE": "1"}
     block = re.sub(r'(Model|Tokenizer|memory_plan)\("e2b"', r'\1("pebble"', block)
-    done = subprocess.run(
-        [sys.executable, "-c", block], capture_output=True, text=True, timeout=120, env=environment
-    )
+    with tempfile.TemporaryDirectory() as folder:  # some write into the folder where they run
+        done = subprocess.run(
+            [sys.executable, "-c", block],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env=environment,
+            cwd=folder,
+        )
     assert done.returncode == 0, block + done.stdout + done.stderr
     return done.stdout
 
