@@ -65,7 +65,9 @@ struct ModelInfo {
   std::string path;
   std::string variant;     // "E2B", …, or a description
   std::string model_type;  // of the text config
-  std::string dtype;       // of most weights: "BF16", "INT8", "INT4"
+  // Of most weights: "BF16", "INT8", "INT4"; with the format where it is one that others wrote:
+  // "INT4 (compressed-tensors)", "INT4 (gemma)".
+  std::string dtype;
   std::int64_t layers = 0, sliding_layers = 0, full_layers = 0, shared_kv_layers = 0;
   std::int64_t hidden = 0, vocab = 0, heads = 0, window = 0, max_positions = 0, ple_width = 0;
   std::int64_t sliding_head_dim = 0, sliding_kv_heads = 0, full_head_dim = 0, full_kv_heads = 0;

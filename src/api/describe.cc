@@ -95,6 +95,12 @@ void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
     case WeightFormat::kInt4Tiles: info->dtype = "INT4"; break;
     default: info->dtype = DTypeName(checkpoint.main_dtype());
   }
+  const std::optional<QuantizationConfig>& quantization = checkpoint.config().quantization;
+  if (quantization && quantization->method == QuantMethod::kCompressedTensors) {
+    info->dtype += " (compressed-tensors)";
+  } else if (quantization && quantization->method == QuantMethod::kGemma) {
+    info->dtype += " (gemma)";
+  }
   info->tied_head = checkpoint.head_is_embedding();
   for (const PartWeight& part : SizesByPart(checkpoint)) {
     info->parts.push_back({part.part, part.parameters, part.bytes});
@@ -118,17 +124,30 @@ void DescribeWeights(const Checkpoint& checkpoint, ModelInfo* info) {
   info->macs_per_decoded_token = WorkPerDecodedToken(checkpoint.config());
 }
 
-// Bytes that text does not make resident as a whole: tables that are read row by row, and encoders
-// of media.
+// Bytes of the files that are read once, when they are repacked or noted.
+std::uint64_t NotMappedBytes(const Checkpoint& checkpoint, TensorUse use) {
+  std::uint64_t bytes = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    const QuantizedTensor* integers = checkpoint.quantized(name);
+    if (integers == nullptr || integers->use != use) continue;
+    bytes += integers->bytes() - integers->mapped_bytes();
+  }
+  return bytes;
+}
+
+// Bytes of the files that text does not make resident as a whole: tables that are read row by row,
+// encoders of media, and what is repacked.
 std::uint64_t NotResidentBytes(const Checkpoint& checkpoint) {
   std::uint64_t bytes = 0;
   for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;
   for (const char* name : {"embed_tokens_per_layer.weight", "embed_tokens.weight"}) {
     const bool is_head =
         std::string(name) == "embed_tokens.weight" && checkpoint.head_is_embedding();
-    if (checkpoint.has_tensor(name) && !is_head) bytes += checkpoint.stored_bytes(name);
+    if (!checkpoint.has_tensor(name) || is_head) continue;
+    const QuantizedTensor* integers = checkpoint.quantized(name);
+    bytes += integers != nullptr ? integers->mapped_bytes() : checkpoint.stored_bytes(name);
   }
-  return bytes;
+  return bytes + NotMappedBytes(checkpoint, TensorUse::kText);
 }
 
 // What is wrong with the file is said to who shows the model something.
@@ -178,6 +197,7 @@ std::uint64_t MediaBytes(const Checkpoint& checkpoint, const LoadOptions& option
   std::uint64_t bytes = encoders.kept_bytes + std::max(encoders.passing_bytes, kDecodingBytes);
   bytes += PreparedBytes(config, ProcessorOf(checkpoint.folder()), image_tokens);
   for (const PartWeight& part : MediaSizesByPart(checkpoint)) bytes += part.bytes;
+  bytes -= NotMappedBytes(checkpoint, TensorUse::kMedia);
   if (sees && config.bidirectional_vision) {
     KvPlan roomy = plan;
     roomy.MakeRoomFor(image_tokens);
@@ -212,7 +232,8 @@ ModelInfo DescribeCheckpoint(const Checkpoint& checkpoint, const std::filesystem
   if (checkpoint.vision_error().empty()) info.inputs.insert(info.inputs.end(), {"image", "video"});
   if (checkpoint.audio_error().empty()) info.inputs.emplace_back("audio");
   info.media_bytes = MediaBytes(checkpoint, options, plan, info.threads);
-  info.resident_bytes = info.weight_bytes - NotResidentBytes(checkpoint) + memory.total();
+  info.resident_bytes = info.weight_bytes - NotResidentBytes(checkpoint) +
+                        checkpoint.repacked_bytes() + memory.total();
   info.cpu_model = CpuModelName();
   info.cpu_level = CpuLevelName(ResolveLevel(options));
   info.has_chat_template = ReadChatTemplate(FileSystem::Real(), checkpoint.folder()).has_value();

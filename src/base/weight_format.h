@@ -13,6 +13,13 @@
 //   int8 rows   [n][k]
 //   int4 rows   [n][k/32][16 bytes], byte j: low nibble column j of the 32, high nibble 16 + j
 //   scales      [n][k/group]
+// Files that others wrote hold plain rows, one column after the other from the low bits of a byte
+// on, with nothing beyond k but the rest of the last byte. They are put into tiles when they are
+// loaded (checkpoint/repack.h); a table that is only looked up is read as it lies.
+//   int8 plain  [n][k]
+//   int4 plain  [n][k/2 bytes], each stored + 8
+//   int2 plain  [n][k/4 bytes], each stored + 2: −2 … 1
+//   scales      [n][k/group], the group any that divides k
 #pragma once
 
 #include <cstdint>
@@ -21,7 +28,16 @@
 
 namespace culet {
 
-enum class WeightFormat : std::uint8_t { kDense, kInt8Tiles, kInt4Tiles, kInt8Rows, kInt4Rows };
+enum class WeightFormat : std::uint8_t {
+  kDense,
+  kInt8Tiles,
+  kInt4Tiles,
+  kInt8Rows,
+  kInt4Rows,
+  kInt8Plain,
+  kInt4Plain,
+  kInt2Plain,
+};
 
 inline constexpr std::int64_t kTileOutputs = 16;
 // Columns of an int4 block, of the finest group, and of a group of quantised activations.
@@ -30,10 +46,19 @@ inline constexpr std::int64_t kQuantBlock = 32;
 inline bool IsTiled(WeightFormat format) {
   return format == WeightFormat::kInt8Tiles || format == WeightFormat::kInt4Tiles;
 }
-inline bool IsInt4(WeightFormat format) {
-  return format == WeightFormat::kInt4Tiles || format == WeightFormat::kInt4Rows;
+inline bool IsPlain(WeightFormat format) { return format >= WeightFormat::kInt8Plain; }
+// Of one value.
+inline int WeightBits(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kInt4Tiles:
+    case WeightFormat::kInt4Rows:
+    case WeightFormat::kInt4Plain: return 4;
+    case WeightFormat::kInt2Plain: return 2;
+    default: return 8;
+  }
 }
-// "dense", "int8", "int8 rows", …
+inline bool IsInt4(WeightFormat format) { return WeightBits(format) == 4; }
+// "dense", "int8", "int8 rows", "int8 plain rows", …
 std::string_view WeightFormatName(WeightFormat format);
 
 // The storage of one integer weight. `group`: a multiple of kQuantBlock; one that is k or more
@@ -45,9 +70,12 @@ struct WeightLayout {
   std::int64_t padded_n() const {
     return IsTiled(format) ? (n + kTileOutputs - 1) / kTileOutputs * kTileOutputs : n;
   }
-  std::int64_t padded_k() const { return (k + kQuantBlock - 1) / kQuantBlock * kQuantBlock; }
+  std::int64_t padded_k() const {
+    return IsPlain(format) ? k : (k + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
+  }
   std::int64_t groups() const { return (padded_k() + group - 1) / group; }
-  std::int64_t data_bytes() const { return padded_n() * padded_k() / (IsInt4(format) ? 2 : 1); }
+  std::int64_t row_bytes() const { return (padded_k() * WeightBits(format) + 7) / 8; }
+  std::int64_t data_bytes() const { return padded_n() * row_bytes(); }
   std::int64_t scales() const { return padded_n() * groups(); }
   // Shapes of the two tensors in a file, as in the head of this page; data are I8 (int8) or U8.
   std::vector<std::int64_t> data_shape() const;
@@ -65,10 +93,14 @@ struct WeightLayout {
                col % 16 / 4 * 64 + row % kTileOutputs * 4 + col % 4;
       case WeightFormat::kInt8Rows: return row * width + col;
       case WeightFormat::kInt4Rows: return row * width / 2 + col / kQuantBlock * 16 + col % 16;
+      case WeightFormat::kInt8Plain: return row * width + col;
+      case WeightFormat::kInt4Plain: return row * row_bytes() + col / 2;
+      case WeightFormat::kInt2Plain: return row * row_bytes() + col / 4;
       case WeightFormat::kDense: break;
     }
     return 0;
   }
+  // Of the formats that are not plain.
   static bool HighNibble(std::int64_t col) { return col % kQuantBlock >= 16; }
   std::int64_t scale(std::int64_t row, std::int64_t col) const {
     if (!IsTiled(format)) return row * groups() + col / group;
@@ -80,11 +112,13 @@ struct WeightLayout {
 inline int QuantAt(const WeightLayout& layout, const std::uint8_t* data, std::int64_t row,
                    std::int64_t col) {
   const std::uint8_t byte = data[layout.byte(row, col)];
+  if (layout.format == WeightFormat::kInt4Plain) return (byte >> col % 2 * 4 & 15) - 8;
+  if (layout.format == WeightFormat::kInt2Plain) return (byte >> col % 4 * 2 & 3) - 2;
   if (!IsInt4(layout.format)) return static_cast<std::int8_t>(byte);
   return (WeightLayout::HighNibble(col) ? byte >> 4 : byte & 15) - 8;
 }
 
-// Sets q[row, col]; every place begins as zero of its format (ZeroByte).
+// Sets q[row, col] of a format that is not plain; every place begins as its zero (ZeroByte).
 inline void SetQuant(const WeightLayout& layout, std::uint8_t* data, std::int64_t row,
                      std::int64_t col, int q) {
   std::uint8_t& byte = data[layout.byte(row, col)];

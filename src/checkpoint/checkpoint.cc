@@ -108,12 +108,27 @@ std::map<std::string, TensorView> Gather(const std::vector<SafetensorsFile>& sha
   return all;
 }
 
-DType MainDType(const std::map<std::string, TensorView>& tensors) {
+// Of weights that others quantised nobody says what they were; what is left of them tells.
+DType MainDType(const ModelConfig& config, const std::map<std::string, TensorView>& tensors,
+                const std::map<std::string, QuantizedTensor>& quantized) {
+  if (config.quantization && config.quantization->method == QuantMethod::kCulet) {
+    return config.quantization->source_dtype;
+  }
   std::map<DType, std::uint64_t> bytes;
-  for (const auto& [name, tensor] : tensors) bytes[tensor.dtype] += tensor.bytes.size();
+  for (const auto& [name, tensor] : tensors) {
+    if (quantized.count(name) == 0) bytes[tensor.dtype] += tensor.bytes.size();
+  }
+  // Vectors are never quantised, so there is one.
   return std::max_element(bytes.begin(), bytes.end(),
                           [](const auto& a, const auto& b) { return a.second < b.second; })
       ->first;
+}
+
+// What a weight of integers has in the files beside the integers.
+std::vector<const TensorView*> Beside(const QuantizedTensor& tensor) {
+  std::vector<const TensorView*> tensors = {&tensor.scales};
+  for (const TensorView& note : tensor.notes) tensors.push_back(&note);
+  return tensors;
 }
 
 }  // namespace
@@ -148,34 +163,34 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
                           FullTensorName(config_, tensor.name) +
                           "; it serves as embedding and as head (tie_word_embeddings is true)");
     }
-    if (found == present.end()) {
+    const std::optional<QuantizedTensor> integers = FindQuantized(config_, tensor, name, present);
+    if (!integers && found == present.end()) {
       throw Error(ErrorKind::kCorrupt, model.weights.string() + ": tensor " + name +
                                            " is missing; config.json asks " + AskedShape(tensor) +
                                            MissingHint(config_, model, present, tensor));
     }
-    if (config_.quantization && IsQuantized(found->second)) {
-      QuantizedTensor quantized = MatchQuantized(config_, found->second, tensor, present);
-      ExpectedTensor scales = tensor;
-      scales.name += kScaleSuffix;
-      expected.emplace(quantized.scales.name, std::move(scales));
-      quantized_.emplace(tensor.name, std::move(quantized));
-    } else {
-      CheckTensor(found->second, tensor);
+    if (integers) {
+      for (const TensorView* beside : Beside(*integers)) expected.emplace(beside->name, tensor);
+      tensors_.emplace(tensor.name, integers->values);
+      expected.emplace(integers->values.name, tensor);
+      quantized_.emplace(tensor.name, *integers);
+      continue;
     }
+    CheckTensor(found->second, tensor);
     tensors_.emplace(tensor.name, found->second);
     expected.emplace(name, std::move(tensor));
   }
-  main_dtype_ = config_.quantization ? config_.quantization->source_dtype : MainDType(tensors_);
+  main_dtype_ = MainDType(config_, tensors_, quantized_);
   std::map<std::string, ExpectedTensor> media;
   MatchMedia(present, model, &media);
   const bool second_head =
       config_.tie_word_embeddings && present.count(kHead) != 0 && expected.count(kHead) == 0;
-  if (second_head && config_.quantization && IsQuantized(present.at(kHead))) {
-    QuantizedTensor head = MatchQuantized(config_, present.at(kHead), HeadTensor(config_), present);
-    ExpectedTensor scales = HeadTensor(config_);
-    scales.name += kScaleSuffix;
-    expected.emplace(head.scales.name, std::move(scales));
-    quantized_.emplace(kHead, std::move(head));
+  if (second_head) {
+    const ExpectedTensor tensor = HeadTensor(config_);
+    if (const auto head = FindQuantized(config_, tensor, kHead, present); head) {
+      for (const TensorView* beside : Beside(*head)) expected.emplace(beside->name, tensor);
+      quantized_.emplace(kHead, *head);
+    }
   }
   for (const auto& [name, tensor] : present) {
     if (expected.count(name) != 0 || media.count(name) != 0) continue;
@@ -203,17 +218,15 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
     listing.parameters = static_cast<std::uint64_t>(tensor.elements());
     const auto used = expected.find(name);
     const auto encoder = media.find(name);
-    if (used != expected.end()) {
-      listing.part = used->second.part;
-      if (IsQuantized(tensor)) {
-        const WeightLayout& layout = quantized_.at(used->second.name).layout;
-        listing.parameters = static_cast<std::uint64_t>(layout.n * layout.k);
-      } else if (IsScaleOfAnother(used->second.name)) {
-        listing.parameters = 0;
+    if (used != expected.end() || encoder != media.end()) {
+      const ExpectedTensor& what = used != expected.end() ? used->second : encoder->second;
+      if (used == expected.end()) listing.use = TensorUse::kMedia;
+      listing.part = what.part;
+      if (const QuantizedTensor* integers = quantized(what.name); integers != nullptr) {
+        const WeightLayout& layout = integers->layout;
+        const auto values = static_cast<std::uint64_t>(layout.n * layout.k);
+        listing.parameters = integers->values.name == name ? values : 0;
       }
-    } else if (encoder != media.end()) {
-      listing.use = TensorUse::kMedia;
-      listing.part = encoder->second.part;
     } else {
       listing.use = TensorUse::kUnused;
       listing.part = "unused";
@@ -223,17 +236,19 @@ void Checkpoint::Match(const std::map<std::string, TensorView>& present, const M
   }
 }
 
-// Finds each tensor of one encoder by any of its names into `expected`. Returns why the encoder
+// Finds each tensor of one encoder by any of its names into `found`. Returns why the encoder
 // cannot be computed with, or nothing.
 std::string Checkpoint::MatchEncoder(const std::map<std::string, TensorView>& present,
                                      const ModelFiles& model,
                                      const std::vector<ExpectedTensor>& tensors,
                                      std::span<const std::string_view> prefixes,
-                                     std::map<std::string, ExpectedTensor>* expected) const try {
+                                     EncoderTensors* found) const try {
   for (const ExpectedTensor& tensor : tensors) {
     const std::vector<std::string> names = MediaTensorNames(config_, tensor.name);
+    std::optional<QuantizedTensor> integers;
     const auto name = std::find_if(names.begin(), names.end(), [&](const std::string& candidate) {
-      return present.count(candidate) != 0;
+      integers = FindQuantized(config_, tensor, candidate, present);
+      return integers || present.count(candidate) != 0;
     });
     if (name == names.end()) {
       if (tensor.optional) continue;
@@ -241,11 +256,22 @@ std::string Checkpoint::MatchEncoder(const std::map<std::string, TensorView>& pr
              " is missing; config.json asks " + AskedShape(tensor) +
              ". Weights and config are of different models, or the file is incomplete";
     }
+    if (integers) {
+      integers->use = TensorUse::kMedia;
+      found->expected.emplace(integers->values.name, tensor);
+      for (const TensorView* beside : Beside(*integers)) {
+        found->expected.emplace(beside->name, tensor);
+      }
+      found->tensors.emplace(tensor.name, integers->values);
+      found->quantized.emplace(tensor.name, *integers);
+      continue;
+    }
     CheckTensor(present.at(*name), tensor);
-    expected->emplace(*name, tensor);
+    found->expected.emplace(*name, tensor);
+    found->tensors.emplace(tensor.name, present.at(*name));
   }
   for (const auto& [name, tensor] : present) {
-    if (!HasPrefix(name, prefixes) || expected->count(name) != 0) continue;
+    if (!HasPrefix(name, prefixes) || found->expected.count(name) != 0) continue;
     return tensor.file->path().string() + ": tensor " + DisplayName(name) + " " +
            ShapeText(tensor.shape) + " is one that culet does not know for this config";
   }
@@ -273,14 +299,15 @@ void Checkpoint::MatchMedia(const std::map<std::string, TensorView>& present,
     if (!any) {
       return file + "has no tensor of the " + tensors.front().part + ": it takes no " + given;
     }
-    std::map<std::string, ExpectedTensor> expected;
-    const std::string problem = MatchEncoder(present, model, tensors, prefixes, &expected);
+    EncoderTensors found;
+    const std::string problem = MatchEncoder(present, model, tensors, prefixes, &found);
     if (!problem.empty()) {
       warnings_.push_back(std::string("the model cannot be given ") + given + ": " + problem);
       return problem;
     }
-    for (const auto& [name, tensor] : expected) tensors_.emplace(tensor.name, present.at(name));
-    media->merge(expected);
+    tensors_.merge(found.tensors);
+    quantized_.merge(found.quantized);
+    media->merge(found.expected);
     return "";
   };
   vision_error_ = match("vision_config", config_.vision_error, "images or videos",
@@ -321,12 +348,6 @@ const TensorView& Checkpoint::tensor(const std::string& name) const {
 
 bool Checkpoint::has_tensor(const std::string& name) const { return tensors_.count(name) != 0; }
 
-bool Checkpoint::IsScaleOfAnother(const std::string& name) const {
-  constexpr std::string_view kSuffix = kScaleSuffix;
-  return name.ends_with(kSuffix) &&
-         quantized_.count(name.substr(0, name.size() - kSuffix.size())) != 0;
-}
-
 const QuantizedTensor* Checkpoint::quantized(const std::string& name) const {
   const auto found = quantized_.find(name);
   return found == quantized_.end() ? nullptr : &found->second;
@@ -348,6 +369,20 @@ WeightFormat Checkpoint::main_format() const {
 std::uint64_t Checkpoint::stored_bytes(const std::string& name) const {
   const QuantizedTensor* integers = quantized(name);
   return integers != nullptr ? integers->bytes() : tensor(name).bytes.size();
+}
+
+std::uint64_t Checkpoint::used_bytes(const std::string& name) const {
+  const QuantizedTensor* integers = quantized(name);
+  if (integers == nullptr) return tensor(name).bytes.size();
+  return integers->mapped_bytes() + integers->repacked_bytes();
+}
+
+std::uint64_t Checkpoint::repacked_bytes(TensorUse use) const {
+  std::uint64_t bytes = 0;
+  for (const auto& [name, integers] : quantized_) {
+    if (integers.use == use) bytes += integers.repacked_bytes();
+  }
+  return bytes;
 }
 
 }  // namespace culet

@@ -22,8 +22,8 @@ class Checkpoint {
  public:
   // `path`: a folder with config.json and model.safetensors or model.safetensors.index.json, or a
   // .safetensors file beside config.json. Every text tensor that the config asks for is there with
-  // the right shape and a dtype that culet computes with (f32, bf16, f16; integers with scales
-  // where the config says that culet quantised them), and every tensor that is there has a row in
+  // the right shape and a dtype that culet computes with (f32, bf16, f16; integers with scales,
+  // quantized_tensors.h), and every tensor that is there has a row in
   // the table, or Error names the one that does not. An encoder of media is whole in this sense or
   // not used: see vision_error. Reads headers only, and lm_head.weight where it stands beside tied
   // embeddings (to see whether it differs).
@@ -40,8 +40,13 @@ class Checkpoint {
   bool has_tensor(const std::string& name) const;
   // How the integers of that tensor lie, and their scales; null where it is dense.
   const QuantizedTensor* quantized(const std::string& name) const;
+  bool has_quantized() const { return !quantized_.empty(); }
   // Bytes of a tensor in the files, scales included.
   std::uint64_t stored_bytes(const std::string& name) const;
+  // Bytes that computing with it reads: more or fewer where it is repacked when it is loaded.
+  std::uint64_t used_bytes(const std::string& name) const;
+  // Memory that repacked tensors of text or of media take, beside the mapped files.
+  std::uint64_t repacked_bytes(TensorUse use = TensorUse::kText) const;
 
   // True where the head is the embedding table: tied, or no lm_head.weight that differs.
   bool head_is_embedding() const { return head_is_embedding_; }
@@ -72,15 +77,20 @@ class Checkpoint {
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
 
  private:
+  // What one encoder has: names in the file with what they are, and where tensors are by short
+  // name.
+  struct EncoderTensors {
+    std::map<std::string, ExpectedTensor> expected;
+    std::map<std::string, TensorView> tensors;
+    std::map<std::string, QuantizedTensor> quantized;
+  };
+
   void Match(const std::map<std::string, TensorView>& present, const ModelFiles& model);
   std::string MatchEncoder(const std::map<std::string, TensorView>& present,
                            const ModelFiles& model, const std::vector<ExpectedTensor>& tensors,
-                           std::span<const std::string_view> prefixes,
-                           std::map<std::string, ExpectedTensor>* expected) const;
+                           std::span<const std::string_view> prefixes, EncoderTensors* found) const;
   void MatchMedia(const std::map<std::string, TensorView>& present, const ModelFiles& model,
                   std::map<std::string, ExpectedTensor>* media);
-  // Of a quantised tensor; false for the scales that a model has by itself.
-  bool IsScaleOfAnother(const std::string& name) const;
   std::string SettleTiedHead(const TensorView& head,
                              std::map<std::string, ExpectedTensor>* expected);
 

@@ -367,44 +367,6 @@ void ReadTextConfig(ConfigFields& fields, const std::string& prefix, ModelConfig
                 ErrorKind::kUnsupported);
 }
 
-DType SourceDType(const ConfigFields& fields, const std::string& name) {
-  if (name == "float32") return DType::kF32;
-  if (name == "bfloat16") return DType::kBF16;
-  if (name == "float16") return DType::kF16;
-  fields.Refuse("source_dtype", "\"float32\", \"bfloat16\" or \"float16\"");
-}
-
-// Our own integer weights; those of others are refused by name.
-std::optional<QuantizationConfig> ReadQuantization(ConfigFields& outer) {
-  const Json* quantization = outer.Find("quantization_config");
-  if (quantization == nullptr) return std::nullopt;
-  const bool named = quantization->is_object() && quantization->contains("quant_method");
-  if (!named || (*quantization)["quant_method"] != "culet") {
-    throw Error(ErrorKind::kUnsupported,
-                outer.Name("quantization_config") + " has " +
-                    (named ? "quant_method " + JsonExcerpt((*quantization)["quant_method"])
-                           : std::string("no quant_method")) +
-                    "; culet reads f32, bf16 and f16 weights, and integers that `culet quantize` "
-                    "made of them. Use the unquantised checkpoint");
-  }
-  ConfigFields fields(*quantization, outer.place(), "quantization_config.");
-  // How the weights were made: for readers, nothing follows from it.
-  static constexpr std::string_view kNotes[] = {"quant_method", "recipe", "note"};
-  fields.Ignore(kNotes);
-  const std::int64_t version = fields.RequiredInt("version", 1, INT32_MAX);
-  if (version != kQuantizationVersion) {
-    fields.Refuse("version",
-                  std::to_string(kQuantizationVersion) +
-                      ", as a newer culet made the file: update this one, or quantise again",
-                  ErrorKind::kUnsupported);
-  }
-  QuantizationConfig config;
-  config.source_dtype =
-      SourceDType(fields, fields.OptionalString("source_dtype").value_or("bfloat16"));
-  fields.RefuseUnknown("a quantization_config of culet");
-  return config;
-}
-
 }  // namespace
 
 std::string_view LayerKindName(LayerKind kind) {

@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/media_config.h"
+#include "checkpoint/quantization_config.h"
 
 namespace culet {
 
@@ -42,14 +43,6 @@ struct LayerConfig {
   bool k_eq_v = false;            // v is the raw k projection; there is no v_proj
   bool owns_kv = true;            // false: reads the KV of layer kv_source
   int kv_source = 0;              // the layer itself where owns_kv
-};
-
-// Of the member quantization_config of culet's own format (decision 008).
-inline constexpr std::int64_t kQuantizationVersion = 1;
-
-// Of weights that `culet quantize` made (quantization_config with quant_method "culet").
-struct QuantizationConfig {
-  DType source_dtype = DType::kBF16;  // of the weights that were quantised
 };
 
 struct ModelConfig {

@@ -284,7 +284,7 @@ class Quantizer {
         std::memcpy(data_ + row * width_, q, static_cast<std::size_t>(width_));
         return;
       case WeightFormat::kInt4Rows: PackInt4Row(q, width_, data_ + row * width_ / 2); return;
-      case WeightFormat::kDense: return;
+      default: return;
     }
   }
 

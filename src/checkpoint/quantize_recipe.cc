@@ -169,11 +169,11 @@ WeightLayout PlanLayout(const ModelConfig& config, const QuantizeRecipe& recipe,
 
 std::vector<PlannedTensor> PlanQuantization(const Checkpoint& checkpoint,
                                             const QuantizeRecipe& recipe) {
-  if (checkpoint.config().quantization) {
+  if (checkpoint.config().quantization || checkpoint.has_quantized()) {
     throw Error(ErrorKind::kUnsupported,
-                (checkpoint.folder() / "config.json").string() +
-                    ": has quantization_config: the model is quantised already. Quantise the "
-                    "checkpoint that it was made of");
+                checkpoint.folder().string() +
+                    ": the model is quantised already; quantise the checkpoint that it was made "
+                    "of");
   }
   std::map<std::string, std::string> parts;  // by name in the file
   for (const Checkpoint::Listing& listing : checkpoint.listings()) {

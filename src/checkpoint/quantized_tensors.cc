@@ -30,6 +30,48 @@ bool CanBeTiled(const ModelConfig& config, const ExpectedTensor& expected) {
   return expected.shape.size() == 2 || expected.shape[1] % kTileOutputs == 0;
 }
 
+bool QuantizedTensor::repacks_scales() const {
+  return repacks_values() || scales.elements() != layout.scales();
+}
+
+DType QuantizedTensor::scale_dtype() const {
+  return repacks_scales() && scales.dtype != DType::kBF16 ? DType::kF32 : scales.dtype;
+}
+
+std::uint64_t QuantizedTensor::bytes() const {
+  std::uint64_t sum = values.bytes.size() + scales.bytes.size();
+  for (const TensorView& note : notes) sum += note.bytes.size();
+  return sum;
+}
+
+std::uint64_t QuantizedTensor::mapped_bytes() const {
+  return (repacks_values() ? 0 : values.bytes.size()) +
+         (repacks_scales() ? 0 : scales.bytes.size());
+}
+
+std::uint64_t QuantizedTensor::repacked_bytes() const {
+  const auto of = [](std::int64_t count, std::size_t element) {
+    return (static_cast<std::uint64_t>(count) * element + 63) / 64 * 64;
+  };
+  return (repacks_values() ? of(layout.data_bytes(), 1) : 0) +
+         (repacks_scales() ? of(layout.scales(), DTypeBytes(scale_dtype())) : 0);
+}
+
+std::optional<QuantizedTensor> FindQuantized(const ModelConfig& config,
+                                             const ExpectedTensor& expected,
+                                             const std::string& name,
+                                             const std::map<std::string, TensorView>& present) {
+  if (!config.quantization) return FindPlainInt8(config, expected, name, present);
+  switch (config.quantization->method) {
+    case QuantMethod::kCompressedTensors: return FindPacked(config, expected, name, present);
+    case QuantMethod::kGemma: return FindGemma(config, expected, name, present);
+    case QuantMethod::kCulet: break;
+  }
+  const auto found = present.find(name);
+  if (found == present.end() || !IsQuantized(found->second)) return std::nullopt;
+  return MatchQuantized(config, found->second, expected, present);
+}
+
 QuantizedTensor MatchQuantized(const ModelConfig& config, const TensorView& values,
                                const ExpectedTensor& expected,
                                const std::map<std::string, TensorView>& present) {
@@ -67,6 +109,8 @@ QuantizedTensor MatchQuantized(const ModelConfig& config, const TensorView& valu
     Refuse(values, "is " + std::string(DTypeName(values.dtype)) + ", and its scales " +
                        DisplayName(name) + " are missing; the file is incomplete");
   }
+  result.values = values;
+  result.stored = layout.format;
   result.scales = scales->second;
   const std::vector<std::int64_t>& shape = result.scales.shape;
   // From the count of groups in a row to their width, which divides the row.

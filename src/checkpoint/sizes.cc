@@ -73,6 +73,10 @@ TensorBytes Stored(const Checkpoint& checkpoint) {
       [&checkpoint](const ExpectedTensor& tensor) { return checkpoint.stored_bytes(tensor.name); };
 }
 
+TensorBytes Used(const Checkpoint& checkpoint) {
+  return [&checkpoint](const ExpectedTensor& tensor) { return checkpoint.used_bytes(tensor.name); };
+}
+
 TensorBytes Uniform(DType dtype) {
   return [element = std::uint64_t{DTypeBytes(dtype)}](const ExpectedTensor& tensor) {
     return Elements(tensor) * element;
@@ -106,7 +110,7 @@ DecodeReads ReadsPerToken(const ModelConfig& config, DType dtype) {
 
 DecodeReads ReadsPerToken(const Checkpoint& checkpoint) {
   return Reads(checkpoint.config(), UsedTensors(checkpoint), checkpoint.head_is_embedding(),
-               Stored(checkpoint));
+               Used(checkpoint));
 }
 
 KvSize KvSizeAt(const ModelConfig& config, std::int64_t context, DType dtype) {

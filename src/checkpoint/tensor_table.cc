@@ -245,6 +245,13 @@ std::string UnusedReason(const ModelConfig& config, std::string_view full_name) 
       if (full_name.starts_with(media.prefix)) return media.reason;
     }
   }
+  // Files of this method hold them for programs that keep K and V as the phones' runtime does;
+  // transformers drops them by name.
+  const bool kv_scale =
+      full_name.ends_with(".k_cache_scale") || full_name.ends_with(".v_cache_scale");
+  if (kv_scale && config.quantization && config.quantization->method == QuantMethod::kGemma) {
+    return "scale of a quantised KV cache: culet keeps K and V in a format of its own";
+  }
   const std::string_view prefix = TensorPrefix(config);
   if (!full_name.starts_with(prefix)) return "";
   const std::optional<LayerName> name = SplitLayerName(full_name.substr(prefix.size()));
@@ -252,7 +259,8 @@ std::string UnusedReason(const ModelConfig& config, std::string_view full_name) 
   const LayerConfig& layer = config.layers[name->layer];
   // The converter of E2B and E4B writes them; transformers drops them by name.
   for (const std::string_view field : {"k_proj", "v_proj", "k_norm"}) {
-    if (layer.owns_kv || name->rest != "self_attn." + std::string(field) + ".weight") continue;
+    // What a quantised one has beside its weight too.
+    if (layer.owns_kv || !name->rest.starts_with("self_attn." + std::string(field) + ".")) continue;
     return "layer " + std::to_string(name->layer) + " shares the KV of layer " +
            std::to_string(layer.kv_source) + "; its own " + std::string(field) + " is not used";
   }

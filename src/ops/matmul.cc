@@ -22,6 +22,9 @@ void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>&
                "; out is [rows, n] for x [rows, k] and W [n, k]");
   }
   if (w.rows > 0 && w.cols > 0 && w.data == nullptr) ThrowShape("MatMul: W has no data");
+  if (w.dense() && (w.input_scale != 0 || w.output_scale != 0)) {
+    ThrowShape("MatMul: scales of inputs and outputs are for integer weights");
+  }
   CheckContiguous("MatMul", "x", x);
   CheckContiguous("MatMul", "out", out);
 }
@@ -45,41 +48,60 @@ const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
              "; culet multiplies F32, BF16 and F16");
 }
 
-void Pack(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& x,
-          std::byte* operand) {
+// Targets that read one operand, with the kernel that packs it.
+struct Sharing {
+  const MatMulKernel& kernel;
+  float input_scale;
+
+  bool has(const Context& ctx, const Matrix& w) const {
+    return KernelFor(ctx, w).pack == kernel.pack && w.input_scale == input_scale;
+  }
+};
+
+void Pack(Context& ctx, const Sharing& sharing, const View<const float, 2>& x, std::byte* operand) {
+  const MatMulKernel& kernel = sharing.kernel;
   const std::int64_t rows = x.extent(0);
   const std::int64_t k = x.extent(1);
   CULET_DCHECK(kernel.operand_bytes(rows, k) <= MatMulScratchBytes(rows, k));
   if (rows * k < kParallelElements) {
-    kernel.pack(x.data(), x.stride(0), rows, k, 0, rows, operand);
+    kernel.pack(x.data(), x.stride(0), rows, k, 0, rows, sharing.input_scale, operand);
     return;
   }
   ctx.pool().ParallelFor(rows, kernel.pack_rows, [&](std::int64_t begin, std::int64_t end, int) {
-    kernel.pack(x.data(), x.stride(0), rows, k, begin, end, operand);
+    kernel.pack(x.data(), x.stride(0), rows, k, begin, end, sharing.input_scale, operand);
   });
 }
 
-// All targets whose kernels read the operand that `kernel` packs: one conversion, one barrier.
-void RunSharing(Context& ctx, const MatMulKernel& kernel, const View<const float, 2>& x,
+// Outputs [begin, end) of a weight to whole multiples of its output_scale.
+void RoundOutputs(Context& ctx, const MatMulTarget& target, std::int64_t begin, std::int64_t end) {
+  if (target.w.output_scale == 0) return;
+  for (std::int64_t row = 0; row < target.out.extent(0); ++row) {
+    ctx.kernels().round_to_steps(target.w.output_scale, target.out.row(row) + begin, end - begin);
+  }
+}
+
+// All targets of `sharing`: one conversion, one barrier.
+void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>& x,
                 std::span<const MatMulTarget> targets, std::byte* operand) {
-  Pack(ctx, kernel, x, operand);
+  Pack(ctx, sharing, x, operand);
   std::int64_t units = 0;
   for (const MatMulTarget& target : targets) {
-    if (KernelFor(ctx, target.w).pack != kernel.pack) continue;
+    if (!sharing.has(ctx, target.w)) continue;
     units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
   }
   const auto run = [&](std::int64_t begin, std::int64_t end, int) {
     std::int64_t first = 0;  // unit at which the target begins
     for (const MatMulTarget& target : targets) {
-      const MatMulKernel& own = KernelFor(ctx, target.w);
-      if (own.pack != kernel.pack) continue;
+      if (!sharing.has(ctx, target.w)) continue;
       const std::int64_t count = (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
       const std::int64_t from = std::max(begin, first) - first;
       const std::int64_t to = std::min(end, first + count) - first;
       if (from < to) {
-        own.run(operand, x.extent(0), target.w, from * kUnitOutputs,
-                std::min(to * kUnitOutputs, target.w.rows), target.out.data(),
-                target.out.stride(0));
+        const std::int64_t last = std::min(to * kUnitOutputs, target.w.rows);
+        KernelFor(ctx, target.w)
+            .run(operand, x.extent(0), target.w, from * kUnitOutputs, last, target.out.data(),
+                 target.out.stride(0));
+        RoundOutputs(ctx, target, from * kUnitOutputs, last);
       }
       first += count;
     }
@@ -108,12 +130,12 @@ void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTa
     for (const MatMulTarget& target : targets) ctx.product_tap()(target.w, x);
   }
   for (std::size_t index = 0; index < targets.size(); ++index) {
-    const MatMulKernel& kernel = KernelFor(ctx, targets[index].w);
+    const Sharing sharing = {KernelFor(ctx, targets[index].w), targets[index].w.input_scale};
     bool done = false;  // by an earlier target's turn
     for (std::size_t earlier = 0; earlier < index; ++earlier) {
-      done = done || KernelFor(ctx, targets[earlier].w).pack == kernel.pack;
+      done = done || sharing.has(ctx, targets[earlier].w);
     }
-    if (!done) RunSharing(ctx, kernel, x, targets, scratch);
+    if (!done) RunSharing(ctx, sharing, x, targets, scratch);
   }
 }
 

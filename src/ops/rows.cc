@@ -60,7 +60,7 @@ void WidenQuantized(const Matrix& table, std::int64_t id, std::int64_t first, fl
   for (std::int64_t i = 0; i < n;) {
     const std::int64_t group_end = (first + i) / table.group * table.group + table.group;
     const std::int64_t stop = std::min(n, group_end - first);
-    const float step = Bf16ToF32(table.scales[layout.scale(id, first + i)]) * scale;
+    const float step = table.scale(layout.scale(id, first + i)) * scale;
     for (; i < stop; ++i) {
       out[i] = static_cast<float>(QuantAt(layout, data, id, first + i)) * step;
     }

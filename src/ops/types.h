@@ -20,17 +20,32 @@ struct Matrix {
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   WeightFormat format = WeightFormat::kDense;
-  const std::uint16_t* scales = nullptr;  // bf16, in the layout's order; none where dense
-  std::int64_t group = 0;                 // columns of a row that share a scale
+  const void* scales = nullptr;      // in the layout's order; none where dense
+  std::int64_t group = 0;            // columns of a row that share a scale
+  DType scale_dtype = DType::kBF16;  // or f32; f16 too in a table that is only looked up
+  // Of integers: where not 0, inputs and outputs of the product are rounded to whole multiples of
+  // these, −128 … 127 of them (ops/matmul.h).
+  float input_scale = 0;
+  float output_scale = 0;
 
   bool dense() const { return format == WeightFormat::kDense; }
   WeightLayout layout() const { return {format, rows, cols, group}; }
   // Of values and scales.
   std::uint64_t bytes() const {
     if (!dense()) {
-      return static_cast<std::uint64_t>(layout().data_bytes() + 2 * layout().scales());
+      return static_cast<std::uint64_t>(layout().data_bytes()) +
+             static_cast<std::uint64_t>(layout().scales()) * DTypeBytes(scale_dtype);
     }
     return static_cast<std::uint64_t>(rows) * static_cast<std::uint64_t>(cols) * DTypeBytes(dtype);
+  }
+  // Scale `index` of the layout's order, and where it is.
+  const void* scale_at(std::int64_t index) const {
+    return static_cast<const std::byte*>(scales) +
+           static_cast<std::uint64_t>(index) * DTypeBytes(scale_dtype);
+  }
+  float scale(std::int64_t index) const {
+    return ElementAsF32(scale_dtype, static_cast<const std::byte*>(scales),
+                        static_cast<std::size_t>(index));
   }
   // Of a dense weight.
   const void* row(std::int64_t index) const {
@@ -46,7 +61,7 @@ struct Matrix {
     const WeightLayout before{format, begin, cols, group};
     Matrix part = *this;
     part.data = static_cast<const std::byte*>(data) + before.data_bytes();
-    part.scales = scales + before.scales();
+    part.scales = scale_at(before.scales());
     part.rows = count;
     return part;
   }

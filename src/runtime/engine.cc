@@ -13,8 +13,8 @@ namespace {
 // The decoder over the weights of a checkpoint.
 class CheckpointModel final : public StepModel {
  public:
-  CheckpointModel(const Checkpoint& checkpoint, std::int64_t rows)
-      : weights_(checkpoint), decoder_(checkpoint.config(), weights_, rows) {}
+  CheckpointModel(const Checkpoint& checkpoint, std::int64_t rows, ThreadPool& pool)
+      : weights_(checkpoint, pool), decoder_(checkpoint.config(), weights_, rows) {}
 
   View<const float, 2> Forward(Context& ctx, const Batch& batch, std::span<const KvLayer> kv,
                                const LayerTap& tap) override {
@@ -54,8 +54,8 @@ MemoryPlan PlanMemory(const ModelConfig& config, const KvPlan& kv, int threads) 
 }
 
 Engine::Engine(const Checkpoint& checkpoint, const KvPlan& plan, std::unique_ptr<Context> context)
-    : Engine(checkpoint.config(), plan, std::move(context),
-             std::make_unique<CheckpointModel>(checkpoint, plan.chunk)) {
+    : Engine(checkpoint.config(), plan, std::move(context), std::unique_ptr<StepModel>()) {
+  model_ = std::make_unique<CheckpointModel>(checkpoint, plan.chunk, context_->pool());
   context_->Scratch(
       Decoder::ScratchBytes(config_, plan.chunk, plan.context, context_->pool().threads()));
 }

@@ -117,7 +117,7 @@ MediaEncoders::Plan MediaEncoders::PlanMemory(const Checkpoint& checkpoint,
         rows * (tower ? config.audio->mel_bins() : config.audio->audio_embed_dim));
   }
   if (plan.kept_bytes > 0) {
-    plan.kept_bytes += scratch + kKeptBytes + MappedMediaWeights::VectorBytes(checkpoint);
+    plan.kept_bytes += scratch + kKeptBytes + MappedMediaWeights::PlannedBytes(checkpoint);
   }
   return plan;
 }
@@ -231,8 +231,8 @@ SoftBlocks MediaEncoders::Encode(std::span<const SoftInput> inputs, const Encode
 }
 
 void MediaEncoders::Prepare() {
-  if (!weights_) weights_ = std::make_unique<MappedMediaWeights>(checkpoint_);
   if (!context_) context_ = std::make_unique<Context>(threads_, level_, ThreadPriority::kLow);
+  if (!weights_) weights_ = std::make_unique<MappedMediaWeights>(checkpoint_, context_->pool());
 }
 
 double MediaEncoders::PeakGflops() {

@@ -5,8 +5,9 @@
 
 namespace culet {
 
-MappedMediaWeights::MappedMediaWeights(const Checkpoint& checkpoint)
+MappedMediaWeights::MappedMediaWeights(const Checkpoint& checkpoint, ThreadPool& pool)
     : checkpoint_(checkpoint),
+      integers_(checkpoint, TensorUse::kMedia, pool),
       has_vision_(checkpoint.vision_error().empty()),
       has_audio_(checkpoint.audio_error().empty()) {
   const ModelConfig& config = checkpoint.config();
@@ -23,6 +24,10 @@ MappedMediaWeights::MappedMediaWeights(const Checkpoint& checkpoint)
     audio_.embed = AsMatrix("embed_audio.embedding_projection.weight");
     if (config.audio->kind == EncoderKind::kTower) PlaceAudioTower(*config.audio);
   }
+}
+
+std::uint64_t MappedMediaWeights::PlannedBytes(const Checkpoint& checkpoint) {
+  return VectorBytes(checkpoint) + checkpoint.repacked_bytes(TensorUse::kMedia);
 }
 
 std::uint64_t MappedMediaWeights::VectorBytes(const Checkpoint& checkpoint) {
@@ -112,6 +117,7 @@ void MappedMediaWeights::PlaceAudioTower(const AudioConfig& audio) {
 }
 
 Matrix MappedMediaWeights::AsMatrix(const std::string& name) const {
+  if (checkpoint_.quantized(name) != nullptr) return integers_.matrix(name);
   return AsMatrix(name, checkpoint_.tensor(name).shape.back());
 }
 

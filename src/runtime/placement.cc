@@ -22,7 +22,8 @@ float EmbeddingScale(std::int64_t width, DType table) {
 
 }  // namespace
 
-MappedWeights::MappedWeights(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {
+MappedWeights::MappedWeights(const Checkpoint& checkpoint, ThreadPool& pool)
+    : checkpoint_(checkpoint), integers_(checkpoint, TensorUse::kText, pool) {
   const ModelConfig& config = checkpoint.config();
   std::int64_t vector_elements = 0;
   for (const ExpectedTensor& tensor : ExpectedTensors(config)) {
@@ -91,16 +92,7 @@ MappedWeights::MappedWeights(const Checkpoint& checkpoint) : checkpoint_(checkpo
 // A tensor of three dimensions becomes the matrix of all its rows: [E, 2·M, H] → [E·2·M, H].
 Matrix MappedWeights::AsMatrix(const std::string& name) const {
   const TensorView& tensor = checkpoint_.tensor(name);
-  if (const QuantizedTensor* integers = checkpoint_.quantized(name); integers != nullptr) {
-    const WeightLayout& layout = integers->layout;
-    return {checkpoint_.main_dtype(),
-            tensor.bytes.data(),
-            layout.n,
-            layout.k,
-            layout.format,
-            reinterpret_cast<const std::uint16_t*>(integers->scales.bytes.data()),
-            layout.group};
-  }
+  if (checkpoint_.quantized(name) != nullptr) return integers_.matrix(name);
   const std::int64_t cols = tensor.shape.back();
   return {tensor.dtype, tensor.bytes.data(), tensor.elements() / cols, cols};
 }
@@ -121,7 +113,8 @@ std::vector<const TensorView*> MappedWeights::PleTables() const {
   const std::string name = "embed_tokens_per_layer.weight";
   std::vector<const TensorView*> tables = {&checkpoint_.tensor(name)};
   const QuantizedTensor* integers = checkpoint_.quantized(name);
-  if (integers != nullptr) tables.push_back(&integers->scales);
+  // One scale for all, or what is repacked, is no table of the file.
+  if (integers != nullptr && !integers->repacks_scales()) tables.push_back(&integers->scales);
   return tables;
 }
 

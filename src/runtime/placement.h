@@ -1,26 +1,29 @@
 // Where weights are. On the CPU: matrices where they lie in the mapped files, vectors widened to
-// f32.
+// f32; integers that others packed are put into the order of our kernels once.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
 #include "model/weights.h"
+#include "runtime/integer_weights.h"
 
 namespace culet {
 
 // Keeps a reference to the checkpoint, whose files it points into. Threads: read-only once made.
 class MappedWeights : public WeightSource {
  public:
-  // Throws Error(kCorrupt) naming a tensor whose vector values cannot be read.
-  explicit MappedWeights(const Checkpoint& checkpoint);
+  // `pool`: for what is repacked, until this returns. Throws Error(kResource) where memory for that
+  // is lacking.
+  MappedWeights(const Checkpoint& checkpoint, ThreadPool& pool);
 
   const GlobalWeights& global() override { return global_; }
   const LayerWeights& layer(int index) override { return layers_[static_cast<std::size_t>(index)]; }
 
   // Bytes held here, beside the mapped files.
-  std::uint64_t bytes() const { return vectors_.size() * sizeof(float); }
+  std::uint64_t bytes() const { return vectors_.size() * sizeof(float) + integers_.bytes(); }
 
   // Asks the system to read the per-layer rows of these tokens before they are needed: they are
   // scattered over gigabytes, and each would be a page fault of its own.
@@ -35,6 +38,7 @@ class MappedWeights : public WeightSource {
   std::vector<const TensorView*> PleTables() const;
 
   const Checkpoint& checkpoint_;
+  IntegerWeights integers_;
   std::vector<float> vectors_;  // storage of every Vector; reserved once, never moved
   GlobalWeights global_;
   std::vector<LayerWeights> layers_;

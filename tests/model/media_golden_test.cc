@@ -64,7 +64,7 @@ class MediaGoldenTest : public ::testing::TestWithParam<LevelCase> {
  protected:
   MediaGoldenTest()
       : checkpoint_(Checkpoint::Open(FileSystem::Real(), GetParam().golden.folder)),
-        weights_(checkpoint_),
+        weights_(checkpoint_, pool_),
         golden_(GoldenOf(GetParam().golden)) {}
 
   const ModelConfig& config() const { return checkpoint_.config(); }
@@ -154,6 +154,7 @@ class MediaGoldenTest : public ::testing::TestWithParam<LevelCase> {
   }
 
   Checkpoint checkpoint_;
+  ThreadPool pool_{1};
   MappedMediaWeights weights_;
   SafetensorsFile golden_;
 };
@@ -215,7 +216,8 @@ TEST(MediaGoldens, CoverEveryKind) {
 TEST(MediaEncoders, RefuseGridsThatTheModelHasNoPlacesFor) {
   const Checkpoint checkpoint =
       Checkpoint::Open(FileSystem::Real(), testing::GoldenFolder("media") / "e_like");
-  const MappedMediaWeights weights(checkpoint);
+  ThreadPool pool(1);
+  const MappedMediaWeights weights(checkpoint, pool);
   const auto encoder = VisionEncoder::Make(checkpoint.config(), *weights.vision(), 100);
   Context ctx(1);
   const std::vector<float> units(100 * 12, 0.5f);

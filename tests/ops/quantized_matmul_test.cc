@@ -33,11 +33,12 @@ std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, st
 }
 
 void CheckAgainstFormula(Context& ctx, WeightFormat format, std::int64_t rows, std::int64_t n,
-                         std::int64_t k, std::int64_t group, Values values) {
+                         std::int64_t k, std::int64_t group, Values values,
+                         DType scales = DType::kBF16) {
   Random random(static_cast<std::uint64_t>(rows * 1000003 + n * 1009 + k));
   const std::vector<float> x = RandomFloats(random, rows * k, values);
   const std::vector<double> seen = Quantized(x, rows, k);
-  const QuantMatrix w(random, format, n, k, group);
+  const QuantMatrix w(random, format, n, k, group, 1, scales);
   Guarded input(rows, k);
   Guarded out(rows, n);
   input.Set(x);
@@ -75,6 +76,98 @@ TEST_P(QuantizedMatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
     // More rows than one pass beside a strip of weights has.
     CheckAgainstFormula(ctx(), format, 100, 70, 2100, 64, Values::kOrdinary);
     CheckAgainstFormula(ctx(), format, 3, 20, 3000, 1 << 20, Values::kOrdinary);
+  }
+}
+
+TEST_P(QuantizedMatMulTest, EqualsTheFormulaWithScalesInF32) {
+  for (const WeightFormat format : kTiles) {
+    for (const std::int64_t rows : {1, 2, 3, 5, 8}) {
+      CheckAgainstFormula(ctx(), format, rows, 37, 200, 32, Values::kOrdinary, DType::kF32);
+      CheckAgainstFormula(ctx(), format, rows, 70, 200, 1 << 20, Values::kOrdinary, DType::kF32);
+    }
+  }
+}
+
+// Values at the middle between two steps, at both ends and beyond them.
+std::vector<float> ValuesAtSteps(Random& random, std::int64_t count, float step) {
+  std::vector<float> x = RandomFloats(random, count);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const auto whole = static_cast<float>(static_cast<int>(random.Below(300)) - 150);
+    if (i % 3 == 0) x[i] = (whole + 0.5f) * step;
+    if (i % 31 == 7) x[i] = whole * 1000.0f * step;
+    if (i % 31 == 8) x[i] = 0;
+  }
+  return x;
+}
+
+// transformers' apply_srq, in f32 as there.
+float RoundedToSteps(float x, float step) {
+  return std::nearbyint(std::clamp(x / step, -128.0f, 127.0f)) * step;
+}
+
+TEST_P(QuantizedMatMulTest, GivenScalesRoundInputsAndOutputsAsTheFormulaSays) {
+  for (const WeightFormat format : kTiles) {
+    // A power of two has ties that are exact; of others the quotient decides.
+    for (const float step : {0.03125f, 0.0137f}) {
+      for (const auto& [rows, n, k] :
+           {std::tuple<std::int64_t, std::int64_t, std::int64_t>{1, 37, 100},
+            {2, 16, 32},
+            {5, 70, 333},
+            {13, 17, 64}}) {
+        Random random(static_cast<std::uint64_t>(rows * n * k));
+        const std::vector<float> x = ValuesAtSteps(random, rows * k, step);
+        const QuantMatrix w(random, format, n, k, 1 << 20, 1, DType::kF32);
+        Matrix matrix = w.matrix();
+        matrix.input_scale = step;
+        Guarded out(rows, n), rounded(rows, n);
+        const View<const float, 2> input(x.data(), {rows, k});
+        MatMul(ctx(), input, matrix, out.view());
+        matrix.output_scale = 0.217f;
+        MatMul(two_threads(), input, matrix, rounded.view());
+        for (std::int64_t r = 0; r < rows; ++r) {
+          for (std::int64_t column = 0; column < n; ++column) {
+            double sum = 0, sum_abs = 0;
+            for (std::int64_t i = 0; i < k; ++i) {
+              const double product = static_cast<double>(RoundedToSteps(
+                                         x[static_cast<std::size_t>(r * k + i)], step)) *
+                                     w.q(column, i) * w.scale(column, i);
+              sum += product;
+              sum_abs += std::fabs(product);
+            }
+            // One more rounding: of the step times a whole number.
+            const double bound = QuantizedDotBound(k, sum_abs) + kF32Roundoff * sum_abs;
+            ASSERT_NEAR(out.row(r)[column], sum, bound)
+                << WeightFormatName(format) << " " << rows << " " << n << " " << k;
+            ASSERT_EQ(rounded.row(r)[column], RoundedToSteps(out.row(r)[column], 0.217f));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(QuantizedMatMulTest, WithGivenScalesNanShowsAndAnInfinityIsTheEnd) {
+  Random random(11);
+  for (const WeightFormat format : kTiles) {
+    const QuantMatrix w(random, format, 20, 70, 32);
+    Matrix matrix = w.matrix();
+    matrix.input_scale = 0.5f;
+    std::vector<float> x(2 * 70, 1.0f);
+    std::vector<float> bounded = x;
+    x[40] = std::numeric_limits<float>::quiet_NaN();
+    x[70 + 3] = std::numeric_limits<float>::infinity();
+    bounded[70 + 3] = 127 * 0.5f;
+    Guarded out(2, 20), expected(2, 20);
+    MatMul(ctx(), View<const float, 2>(x.data(), {2, 70}), matrix, out.view());
+    MatMul(ctx(), View<const float, 2>(bounded.data(), {2, 70}), matrix, expected.view());
+    matrix.output_scale = 0.1f;
+    Guarded rounded(2, 20);
+    MatMul(ctx(), View<const float, 2>(x.data(), {2, 70}), matrix, rounded.view());
+    for (std::int64_t n = 0; n < 20; ++n) {
+      EXPECT_TRUE(std::isnan(out.row(0)[n]));
+      EXPECT_TRUE(std::isnan(rounded.row(0)[n]));
+      EXPECT_EQ(out.row(1)[n], expected.row(1)[n]);
+    }
   }
 }
 
@@ -152,8 +245,16 @@ TEST_P(QuantizedMatMulTest, ManyTargetsOfMixedFormatsEqualOneByOneBitForBit) {
     const QuantMatrix b(random, WeightFormat::kInt4Tiles, 17, k, 32);
     const TestMatrix c(DType::kBF16, 33, k, RandomFloats(random, 33 * k));
     Guarded out_a(rows, 70), out_b(rows, 17), out_c(rows, 33);
-    const MatMulTarget targets[] = {
-        {a.matrix(), out_a.view()}, {b.matrix(), out_b.view()}, {c.matrix(), out_c.view()}};
+    Guarded out_d(rows, 17), out_e(rows, 17);
+    Matrix d = b.matrix(), e = b.matrix();  // other operands of the same weight
+    d.input_scale = 0.03f;
+    e.input_scale = 0.05f;
+    e.output_scale = 0.2f;
+    const MatMulTarget targets[] = {{a.matrix(), out_a.view()},
+                                    {b.matrix(), out_b.view()},
+                                    {d, out_d.view()},
+                                    {c.matrix(), out_c.view()},
+                                    {e, out_e.view()}};
     MatMulMany(two_threads(), input, targets);
     for (const MatMulTarget& target : targets) {
       Guarded single(rows, target.w.rows);
@@ -209,13 +310,15 @@ TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
       std::vector<float> x = RandomFloats(random, 3 * k, values);
       x[0] = 1e-38f;
       if (k > 64) std::fill(x.begin() + 32, x.begin() + 64, 1e-36f);  // a group that is zero
-      const auto pack = [&](const CpuKernels& kernels) {
+      const auto pack = [&](const CpuKernels& kernels, float scale) {
         std::vector<std::byte> operand(QuantizedRows::Bytes(3, k));
-        kernels.matmul_int4.pack(x.data(), k, 3, k, 0, 3, operand.data());
+        kernels.matmul_int4.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
         return operand;
       };
-      EXPECT_EQ(pack(ctx().kernels()), pack(KernelsOf(CpuLevel::kPlain)))
-          << "k " << k << ", seed " << TestSeed();
+      for (const float scale : {0.0f, 0.0137f}) {
+        EXPECT_EQ(pack(ctx().kernels(), scale), pack(KernelsOf(CpuLevel::kPlain), scale))
+            << "k " << k << ", scale " << scale << ", seed " << TestSeed();
+      }
     }
   }
 }

@@ -130,14 +130,14 @@ inline std::vector<std::byte> KvRows(DType dtype, std::int64_t head_dim,
 }
 
 // An integer weight of any layout that owns its bytes: random values of the whole range, with both
-// ends, and scales of either sign.
+// ends, and scales of either sign, in bf16 or f32.
 class QuantMatrix {
  public:
   QuantMatrix(Random& random, WeightFormat format, std::int64_t rows, std::int64_t cols,
-              std::int64_t group, std::size_t misalign = 1)
+              std::int64_t group, std::size_t misalign = 1, DType scale_dtype = DType::kBF16)
       : layout_{format, rows, cols, group},
         bytes_(static_cast<std::size_t>(layout_.data_bytes()) + misalign, ZeroByte(format)),
-        scales_(static_cast<std::size_t>(layout_.scales())) {
+        scales_(static_cast<std::size_t>(layout_.scales()) * DTypeBytes(scale_dtype)) {
     std::uint8_t* data = bytes_.data() + misalign;
     for (std::int64_t row = 0; row < rows; ++row) {
       for (std::int64_t col = 0; col < cols; ++col) {
@@ -147,8 +147,14 @@ class QuantMatrix {
         SetQuant(layout_, data, row, col, q);
       }
     }
-    for (std::uint16_t& scale : scales_) scale = F32ToBf16(random.Uniform(-0.1f, 0.1f));
-    matrix_ = {DType::kBF16, data, rows, cols, format, scales_.data(), group};
+    for (std::size_t at = 0; at < scales_.size(); at += DTypeBytes(scale_dtype)) {
+      const float scale = random.Uniform(-0.1f, 0.1f);
+      const std::uint16_t narrow = F32ToBf16(scale);
+      const bool wide = scale_dtype == DType::kF32;
+      std::memcpy(scales_.data() + at, wide ? static_cast<const void*>(&scale) : &narrow,
+                  DTypeBytes(scale_dtype));
+    }
+    matrix_ = {DType::kBF16, data, rows, cols, format, scales_.data(), group, scale_dtype};
   }
   QuantMatrix(const QuantMatrix&) = delete;
   QuantMatrix& operator=(const QuantMatrix&) = delete;
@@ -157,13 +163,13 @@ class QuantMatrix {
     return QuantAt(layout_, static_cast<const std::uint8_t*>(matrix_.data), row, col);
   }
   double scale(std::int64_t row, std::int64_t col) const {
-    return Bf16ToF32(scales_[static_cast<std::size_t>(layout_.scale(row, col))]);
+    return matrix_.scale(layout_.scale(row, col));
   }
 
  private:
   WeightLayout layout_;
   std::vector<std::uint8_t> bytes_;
-  std::vector<std::uint16_t> scales_;
+  std::vector<std::byte> scales_;
   Matrix matrix_;
 };
 

@@ -32,9 +32,10 @@ struct MatMulKernel {
   CpuLevel level = CpuLevel::kPlain;
   std::int64_t pack_rows = 1;  // `pack` takes shares that begin at multiples of this
   std::size_t (*operand_bytes)(std::int64_t rows, std::int64_t k) = nullptr;
-  // Rows [begin, end) of x, x_stride in elements.
+  // Rows [begin, end) of x, x_stride in elements. `scale`: of integers, the one scale of all of x
+  // (Matrix::input_scale), or 0: each group its own.
   void (*pack)(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
-               std::int64_t begin, std::int64_t end, std::byte* operand) = nullptr;
+               std::int64_t begin, std::int64_t end, float scale, std::byte* operand) = nullptr;
   // out[0 … rows, begin … end); `begin` is a multiple of kTileOutputs where w lies in tiles.
   void (*run)(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
               std::int64_t end, float* out, std::int64_t out_stride) = nullptr;
@@ -121,6 +122,8 @@ struct CpuKernels {
   Kernel<void(const float* w, float scale, float* x, std::int64_t n)> scale;
   Kernel<void(const float* a, const float* b, float* out, std::int64_t n)> add;
   Kernel<void(float cap, float* x, std::int64_t n)> soft_cap;
+  // x = clamp(round(x / step), −128, 127) · step, ties to even; NaN stays NaN
+  Kernel<void(float step, float* x, std::int64_t n)> round_to_steps;
   Kernel<void(const float* x, DType dtype, void* out, std::int64_t n)> narrow;  // f32 → f32, bf16
   // out += weight · x
   Kernel<void(const float* x, float weight, float* out, std::int64_t n)> add_scaled;

@@ -4,8 +4,11 @@
 //   x[r, k] ≈ q[r, k] · scale[r, k / 32]      scale = max|x| / 127 in the group, q = x / scale
 //                                             rounded to nearest, ties to even: −127 … 127
 //
+// Where a model says the scale (Matrix::input_scale) it is that in every group, and q is x / scale
+// rounded likewise and bounded to −128 … 127.
 // A group whose largest value is below kSmallestGroup is zero; one that holds an infinity or a NaN
-// gets the scale NaN, so that every sum over it shows. One form for every level: its bits do not
+// gets the scale NaN, so that every sum over it shows (an infinity is a bound where the scale is
+// given). One form for every level: its bits do not
 // depend on the level, only how they are computed does.
 #pragma once
 
@@ -26,7 +29,7 @@ inline constexpr float kSmallestGroup = 0x1p-100f;
 struct QuantGroup {
   float scale = 0;
   // −8·Σq over the columns with k % 4 in {0, 1}, and in {2, 3}: where sums of int4 weights begin,
-  // as those are stored + 8. |start| ≤ 8 · 16 · 127.
+  // as those are stored + 8. |start| ≤ 8 · 16 · 128.
   std::int16_t start[2] = {0, 0};
 };
 
@@ -67,6 +70,12 @@ class QuantizedRowsOf {
 };
 using QuantizedRows = QuantizedRowsOf<std::int8_t>;
 
+inline void SetStart(const std::int8_t* q, QuantGroup* group) {
+  int sums[2] = {0, 0};
+  for (std::int64_t i = 0; i < kQuantBlock; ++i) sums[i % 4 / 2] += q[i];
+  for (int p = 0; p < 2; ++p) group->start[p] = static_cast<std::int16_t>(-8 * sums[p]);
+}
+
 // One group of `count` ≤ 32 values into 32; what is beyond is zero.
 inline void QuantizeGroup(const float* x, std::int64_t count, std::int8_t* q, QuantGroup* group) {
   std::uint32_t largest = 0;  // of |x|, by bits: they order as the numbers do, NaN above all
@@ -83,12 +92,27 @@ inline void QuantizeGroup(const float* x, std::int64_t count, std::int8_t* q, Qu
   if (max_abs < kSmallestGroup) return;
   group->scale = max_abs / 127.0f;
   const float inverse = 127.0f / max_abs;
-  int sums[2] = {0, 0};
   for (std::int64_t i = 0; i < count; ++i) {
     q[i] = static_cast<std::int8_t>(std::nearbyint(x[i] * inverse));
-    sums[i % 4 / 2] += q[i];
   }
-  for (int p = 0; p < 2; ++p) group->start[p] = static_cast<std::int16_t>(-8 * sums[p]);
+  SetStart(q, group);
+}
+
+// The same with a scale that is given.
+inline void QuantizeGroupTo(float scale, const float* x, std::int64_t count, std::int8_t* q,
+                            QuantGroup* group) {
+  *group = QuantGroup{};
+  group->scale = scale;
+  std::fill(q, q + kQuantBlock, std::int8_t{0});
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float steps = x[i] / scale;
+    if (std::isnan(steps)) {
+      group->scale = std::numeric_limits<float>::quiet_NaN();
+    } else {
+      q[i] = static_cast<std::int8_t>(std::nearbyint(std::clamp(steps, -128.0f, 127.0f)));
+    }
+  }
+  SetStart(q, group);
 }
 
 }  // namespace culet

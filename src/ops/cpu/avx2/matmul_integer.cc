@@ -1,7 +1,7 @@
 // Products of integer weights for AVX2, on rows quantised to int8.
 //
 // int4: vpmaddubsw multiplies unsigned by signed bytes and adds two neighbours into 16 bits.
-// Weights stored + 8 are 0 … 15: pairs are within ± 3,810, and the 16 pairs of a block of 32
+// Weights stored + 8 are 0 … 15: pairs are within ± 3,840, and the 16 pairs of a block of 32
 // columns (8 for each of the two halves of a lane) fit 16 bits together, so that they are added
 // there and widened once a block. The sums begin at −8·Σx.
 //
@@ -51,8 +51,12 @@ CULET_INLINE __m256i Spread(const void* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
 }
-CULET_INLINE __m256 LoadScales(const std::uint16_t* p) {
-  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+// Eight scales from `first` on. Others' checkpoints have them in f32: a branch that always goes the
+// same way, once for the products of a whole block.
+CULET_INLINE __m256 LoadScales(const std::byte* p, bool wide, int first) {
+  if (wide) return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + first);
+  const __m128i bits =
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(reinterpret_cast<const short*>(p) + first));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }
 
@@ -157,12 +161,14 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
   const QuantGroup* groups[kRows];
   for (int r = 0; r < kRows; ++r) groups[r] = x.groups(row + r);
   const std::uint8_t* data[kTiles];
-  const std::uint16_t* scales[kTiles];
+  const std::byte* scales[kTiles];
+  const bool wide = w.scale_dtype == DType::kF32;
+  const std::int64_t scale_step = kTileOutputs * (wide ? 4 : 2);
   __m256 acc[kTiles][kRows][2];
   for (int t = 0; t < kTiles; ++t) {
     const std::int64_t first = n + t * spread < end ? n + t * spread : n;
     data[t] = static_cast<const std::uint8_t*>(w.data) + layout.byte(first, 0);
-    scales[t] = w.scales + layout.scale(first, 0);
+    scales[t] = static_cast<const std::byte*>(w.scale_at(layout.scale(first, 0)));
     for (int r = 0; r < kRows; ++r) acc[t][r][0] = acc[t][r][1] = _mm256_setzero_ps();
   }
   std::int64_t left = group_blocks;  // of the group of weights
@@ -173,8 +179,8 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
       }
       __m256i sums[kRows][2];
       Block::template Sum<kRows>(values, stride, groups, block, data[t], sums);
-      const __m256 low = LoadScales(scales[t]);
-      const __m256 high = LoadScales(scales[t] + 8);
+      const __m256 low = LoadScales(scales[t], wide, 0);
+      const __m256 high = LoadScales(scales[t], wide, 8);
       for (int r = 0; r < kRows; ++r) {
         const __m256 scale = _mm256_set1_ps(groups[r][block].scale);
         acc[t][r][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][0]), _mm256_mul_ps(low, scale),
@@ -187,7 +193,7 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
     values += kQuantBlock;
     if (--left == 0) {
       left = group_blocks;
-      for (int t = 0; t < kTiles; ++t) scales[t] += kTileOutputs;
+      for (int t = 0; t < kTiles; ++t) scales[t] += scale_step;
     }
   }
   for (int t = 0; t < kTiles && n + t * spread < end; ++t) {
@@ -247,6 +253,21 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   }
 }
 
+// The 32 values of a group, −128 … 127, and where sums over them start.
+CULET_INLINE void StoreGroup(const __m256i* n, std::int8_t* q, QuantGroup* group) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i bytes = _mm256_permutevar8x32_epi32(
+      _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3])), order);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);  // [8, 2] i16
+  __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xb1));
+  const __m128i start = _mm_slli_epi16(_mm_sub_epi16(_mm_setzero_si128(), sum), 3);
+  const std::int32_t both = _mm_cvtsi128_si32(start);
+  std::memcpy(group->start, &both, sizeof(both));
+}
+
 // A whole group of 32, as QuantizeGroup does it.
 CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
@@ -267,18 +288,27 @@ CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) 
   const __m256 inverse = _mm256_set1_ps(127.0f / max_abs);
   __m256i n[4];
   for (int i = 0; i < 4; ++i) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i bytes = _mm256_permutevar8x32_epi32(
-      _mm256_packs_epi16(_mm256_packs_epi32(n[0], n[1]), _mm256_packs_epi32(n[2], n[3])), order);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);  // [8, 2] i16
-  __m128i sum = _mm_add_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0x4e));
-  sum = _mm_add_epi16(sum, _mm_shuffle_epi32(sum, 0xb1));
-  const __m128i start = _mm_slli_epi16(_mm_sub_epi16(_mm_setzero_si128(), sum), 3);
   group->scale = max_abs / 127.0f;
-  const std::int32_t both = _mm_cvtsi128_si32(start);
-  std::memcpy(group->start, &both, sizeof(both));
+  StoreGroup(n, q, group);
+}
+
+// A whole group of 32, as QuantizeGroupTo does it.
+CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, QuantGroup* group) {
+  const __m256 width = _mm256_set1_ps(scale);
+  __m256i n[4];
+  int odd = 0;  // lanes that are no number
+  for (int i = 0; i < 4; ++i) {
+    const __m256 steps = _mm256_div_ps(_mm256_loadu_ps(x + 8 * i), width);
+    odd |= _mm256_movemask_ps(_mm256_cmp_ps(steps, steps, _CMP_UNORD_Q));
+    n[i] = _mm256_cvtps_epi32(
+        _mm256_min_ps(_mm256_max_ps(steps, _mm256_set1_ps(-128.0f)), _mm256_set1_ps(127.0f)));
+  }
+  if (odd != 0) {
+    QuantizeGroupTo(scale, x, kQuantBlock, q, group);
+    return;
+  }
+  group->scale = scale;
+  StoreGroup(n, q, group);
 }
 
 CULET_INLINE void StoreValues(std::int8_t* to, __m256i bytes) {
@@ -297,7 +327,7 @@ CULET_INLINE void StoreValues(std::int16_t* to, __m256i bytes) {
 
 template <typename Value>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
-          std::int64_t begin, std::int64_t end, std::byte* operand) {
+          std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
   const QuantizedRowsOf<Value> packed(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
     const float* from = x + row * x_stride;
@@ -305,10 +335,12 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
     QuantGroup* group = packed.groups(row);
     for (std::int64_t i = 0; i < k; i += kQuantBlock, ++group) {
       std::int8_t q[kQuantBlock];
-      if (i + kQuantBlock <= k) {
-        Quantize32(from + i, q, group);
+      const bool whole = i + kQuantBlock <= k;
+      if (scale != 0) {
+        whole ? Quantize32To(scale, from + i, q, group)
+              : QuantizeGroupTo(scale, from + i, k - i, q, group);
       } else {
-        QuantizeGroup(from + i, k - i, q, group);
+        whole ? Quantize32(from + i, q, group) : QuantizeGroup(from + i, k - i, q, group);
       }
       StoreValues(to + i, LoadBytes(q));
     }

@@ -21,7 +21,7 @@ std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
 }
 
 void PackF32(const float* x, std::int64_t x_stride, std::int64_t, std::int64_t k,
-             std::int64_t begin, std::int64_t end, std::byte* operand) {
+             std::int64_t begin, std::int64_t end, float, std::byte* operand) {
   float* packed = reinterpret_cast<float*>(operand);  // [rows, k]
   for (std::int64_t row = begin; row < end; ++row) {
     for (std::int64_t i = 0; i < k; ++i) packed[row * k + i] = x[row * x_stride + i];
@@ -29,7 +29,7 @@ void PackF32(const float* x, std::int64_t x_stride, std::int64_t, std::int64_t k
 }
 
 void PackBf16(const float* x, std::int64_t x_stride, std::int64_t, std::int64_t k,
-              std::int64_t begin, std::int64_t end, std::byte* operand) {
+              std::int64_t begin, std::int64_t end, float, std::byte* operand) {
   float* packed = reinterpret_cast<float*>(operand);  // [rows, k], rounded
   for (std::int64_t row = begin; row < end; ++row) {
     for (std::int64_t i = 0; i < k; ++i) packed[row * k + i] = RoundToBf16(x[row * x_stride + i]);
@@ -54,12 +54,19 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
 }
 
 void PackQuantized(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
-                   std::int64_t begin, std::int64_t end, std::byte* operand) {
+                   std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
   const QuantizedRows packed(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
     for (std::int64_t i = 0; i < k; i += kQuantBlock) {
-      QuantizeGroup(x + row * x_stride + i, std::min(kQuantBlock, k - i), packed.row(row) + i,
-                    packed.groups(row) + i / kQuantBlock);
+      const float* from = x + row * x_stride + i;
+      const std::int64_t count = std::min(kQuantBlock, k - i);
+      std::int8_t* q = packed.row(row) + i;
+      QuantGroup* group = packed.groups(row) + i / kQuantBlock;
+      if (scale == 0) {
+        QuantizeGroup(from, count, q, group);
+      } else {
+        QuantizeGroupTo(scale, from, count, q, group);
+      }
     }
   }
 }
@@ -79,7 +86,7 @@ void RunQuantized(const std::byte* operand, std::int64_t rows, const Matrix& w, 
           products += x.row(row)[i] * QuantAt(layout, data, n, i);
         }
         sum += static_cast<double>(products) * x.groups(row)[block / kQuantBlock].scale *
-               Bf16ToF32(w.scales[layout.scale(n, block)]);
+               w.scale(layout.scale(n, block));
       }
       out[row * out_stride + n] = static_cast<float>(sum);
     }

@@ -1,4 +1,5 @@
 // Plain row kernels: the formulas of ops/rows.h, in double where a sum or a function is taken.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -81,6 +82,14 @@ void SoftCap(float cap, float* x, std::int64_t n) {
   }
 }
 
+void RoundToSteps(float step, float* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float steps = x[i] / step;
+    // std::clamp leaves a NaN as it is.
+    x[i] = std::nearbyint(std::clamp(steps, -128.0f, 127.0f)) * step;
+  }
+}
+
 void Narrow(const float* x, DType dtype, void* out, std::int64_t n) {
   if (dtype == DType::kF32) {
     std::memcpy(out, x, static_cast<std::size_t>(n) * sizeof(float));
@@ -131,6 +140,7 @@ void FillPlainRows(CpuKernels& table) {
   table.scale = {Scale, kLevel};
   table.add = {Add, kLevel};
   table.soft_cap = {SoftCap, kLevel};
+  table.round_to_steps = {RoundToSteps, kLevel};
   table.narrow = {Narrow, kLevel};
   table.add_scaled = {AddScaled, kLevel};
   table.read_stream = ReadStream;

@@ -51,7 +51,7 @@ std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
 // all rows in one panel and one block this is as simple as it sounds.
 template <typename P>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
-          std::int64_t begin, std::int64_t end, std::byte* operand) {
+          std::int64_t begin, std::int64_t end, float, std::byte* operand) {
   auto* packed = reinterpret_cast<typename P::Operand*>(operand);
   const std::int64_t k_padded = Padded(k, P::kStep);
   const std::int64_t panel_rows = PanelRows(rows);

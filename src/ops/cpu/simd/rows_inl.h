@@ -101,6 +101,17 @@ inline void SoftCap(float cap, float* x, std::int64_t n) {
   }
 }
 
+inline void RoundToSteps(float step, float* x, std::int64_t n) {
+  const F32 width = Set(step);
+  const F32 least = Set(-128.0f);
+  const F32 most = Set(127.0f);
+  for (std::int64_t i = 0; i < n; i += kLanes) {
+    // In this order a NaN stays one.
+    const F32 steps = Min(most, Max(least, Div(LoadPart(x + i, n - i), width)));
+    StorePart(x + i, Mul(RoundToInt(steps), width), n - i);
+  }
+}
+
 inline void Narrow(const float* x, DType dtype, void* out, std::int64_t n) {
   float* full = static_cast<float*>(out);
   auto* half = static_cast<std::uint16_t*>(out);
@@ -133,6 +144,7 @@ inline void FillRows(CpuKernels& table, CpuLevel level) {
   table.scale = {Scale, level};
   table.add = {AddTwo, level};
   table.soft_cap = {SoftCap, level};
+  table.round_to_steps = {RoundToSteps, level};
   table.narrow = {Narrow, level};
   table.add_scaled = {AddScaled, level};
 }
