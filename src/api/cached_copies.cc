@@ -170,7 +170,7 @@ fs::path HubCache(FileSystem& files) {
 // "NAME-HASH-": what the names of a model's copies begin with.
 std::string StemOf(const fs::path& path) {
   std::string name = CopyOf(path, "int8").folder.filename().string();
-  name.resize(name.find('-') + 1);
+  name.resize(name.rfind('-') + 1);
   return name;
 }
 

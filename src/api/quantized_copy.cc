@@ -1,6 +1,8 @@
 // Copies in integer weights that the cache holds, made at the first use.
 #include "api/quantized_copy.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -11,7 +13,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
+#include "checkpoint/quantize_checkpoint.h"
 #include "culet/quantize.h"
 #include "hub/clock.h"
 #include "hub/lock.h"
@@ -23,13 +27,24 @@ namespace {
 namespace fs = std::filesystem;
 
 // Changes whenever a recipe or the layout does: copies of before are made anew.
-constexpr int kCopyVersion = 1;
+constexpr int kCopyVersion = 2;
 
 fs::path CopiesFolder() {
   if (const std::optional<fs::path> folder = FindCopiesFolder()) return *folder;
   throw Error(ErrorKind::kInvalidArgument,
               "there is no folder for quantised copies: none of CULET_CACHE, XDG_CACHE_HOME and "
               "HOME is set");
+}
+
+// Before anything is announced or made.
+void RefuseQuantized(const fs::path& path, const std::string& to) {
+  FileSystem& files = FileSystem::Real();
+  const ModelFiles model = FindModelFiles(files, path);
+  if (!LoadModelConfig(files, model.config).quantization) return;
+  throw Error(ErrorKind::kUnsupported,
+              model.config.string() +
+                  ": has quantization_config: the model is quantised already. " +
+                  "Load it as it is, without asking for " + to);
 }
 
 std::uint64_t HashText(const std::string& text) {
@@ -63,15 +78,16 @@ Copy CopyOf(const fs::path& path, const std::string& to) {
   key["to"] = to;
   key["model"] = folder.string();
   std::vector<fs::path> all = model.shards;
-  for (const char* name :
-       {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-        "generation_config.json", "processor_config.json"}) {
+  all.push_back(model.config);
+  for (const char* name : CompanionFiles()) {
     if (files.Exists(model.folder / name)) all.push_back(model.folder / name);
   }
   std::sort(all.begin(), all.end());
   for (const fs::path& file : all) {
-    const FileStatus status = files.Status(file, true);
-    key["files"][file.filename().string()] = {status.bytes, status.modified_s};
+    // In the clock's own steps: two saves within a second differ.
+    key["files"][file.filename().string()] = {
+        files.Status(file, true).bytes,
+        fs::last_write_time(file, error).time_since_epoch().count()};
   }
   // One folder a model and format: a copy of files that have changed takes the old one's place.
   char hash[17];
@@ -84,10 +100,18 @@ Copy CopyOf(const fs::path& path, const std::string& to) {
 bool IsGood(const Copy& copy) {
   FileSystem& files = FileSystem::Real();
   const fs::path key = copy.folder / kCopyKeyFile;
-  return files.Exists(key) && files.ReadFile(key, kMaxCopyKeyBytes) == copy.key;
+  if (!files.Exists(key) || files.ReadFile(key, kMaxCopyKeyBytes) != copy.key) return false;
+  // One that was damaged since is made anew.
+  try {
+    Checkpoint::Open(files, copy.folder);
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
 }
 
 bool HasQuantizedCopy(const fs::path& path, const std::string& to) try {
+  RefuseQuantized(path, to);
   return IsGood(CopyOf(path, to));
 } catch (...) {
   RethrowAsError();
@@ -95,6 +119,7 @@ bool HasQuantizedCopy(const fs::path& path, const std::string& to) try {
 
 fs::path QuantizedCopy(const fs::path& path, const std::string& to,
                        const QuantizeOptions& options) try {
+  RefuseQuantized(path, to);
   const Copy copy = CopyOf(path, to);
   if (IsGood(copy)) return copy.folder;
   FileSystem& files = FileSystem::Real();
@@ -119,9 +144,14 @@ fs::path QuantizedCopy(const fs::path& path, const std::string& to,
   quantize.report = QuantizeReport::kNone;
   QuantizeModel(path, made, quantize);
   files.WriteFileAtomically(made / kCopyKeyFile, copy.key);
-  std::error_code ignored;
-  fs::remove_all(copy.folder, ignored);
+  // The old one goes aside first, under a name that is swept if this process ends here.
+  fs::path old = copy.folder.parent_path() / ".";
+  old += copy.folder.filename().string() + ".unfinished." + std::to_string(getpid());
+  const bool had_old = files.Exists(copy.folder);
+  if (had_old) files.Rename(copy.folder, old);
   files.Rename(made, copy.folder);
+  std::error_code ignored;
+  if (had_old) fs::remove_all(old, ignored);
   return copy.folder;
 } catch (...) {
   RethrowAsError();

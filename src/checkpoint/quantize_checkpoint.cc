@@ -169,6 +169,8 @@ void RemoveLeftovers(const fs::path& parent, const std::string& stem) {
 
 }  // namespace
 
+std::span<const char* const> CompanionFiles() { return kCopied; }
+
 FolderInMaking::FolderInMaking(fs::path name) : name_(std::move(name)) {
   if (name_.empty()) throw Error(ErrorKind::kInvalidArgument, "the folder to make has no name");
   if (!name_.has_filename()) name_ = name_.parent_path();  // "model/"

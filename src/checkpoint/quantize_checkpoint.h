@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ struct QuantizeWriteOptions {
   // What it throws ends the writing.
   std::function<void(std::uint64_t done, std::uint64_t total)> progress;
 };
+
+// Names of what belongs to a model besides config.json and weights, and comes along where it is
+// there: tokenizer, templates, card, …
+std::span<const char* const> CompanionFiles();
 
 // A folder that is made under a hidden name beside its own, or within it where it is there and
 // empty, and gets its name, or its files, at the end. Throws Error, kInvalidArgument where there is
