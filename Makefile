@@ -100,7 +100,7 @@ test-mutants: python  ## Builds wrong variants of the engine and shows that the 
 # Whatever is not empty: the short form, as continuous integration runs it.
 SHORT ?=
 .PHONY: test-qemu
-test-qemu:  ## The ops' tests on emulated CPUs: 64-bit ARM, and x86-64 without AVX (SHORT=1: 3 minutes of it)
+test-qemu:  ## The ops' tests on emulated CPUs: 64-bit ARM, and x86-64 without AVX (SHORT=1: fewer of them)
 	@tools/install_deps.sh qemu
 	@$(call configure,aarch64)
 	@$(call compile,aarch64) --target $(if $(SHORT),culet_ops_tests,all)

@@ -3,7 +3,7 @@
 # what it runs and calls it.
 #
 #   tools/qemu.sh            all of it
-#   tools/qemu.sh --short    what continuous integration has time for
+#   tools/qemu.sh --short    without what takes long
 #
 # On 64-bit ARM: every kernel of level neon, by the same tests as the others. On an x86-64 without AVX:
 # that nothing outside of the chosen kernels uses it. On one with AVX2 and no AVX-512: the same of what
