@@ -342,7 +342,7 @@ TEST(Config, EachBadFieldIsRefusedByName) {
       {"per_layer_config.1.head_dim", "7", kCorrupt, ""},
       {"per_layer_config.1.sliding_window", "7", kUnsupported, "no such field"},
       {"per_layer_config.1.num_key_value_heads", "0", kCorrupt, "an integer from 1"},
-      {"quantization_config", "{\"quant_method\": \"gemma\"}", kUnsupported, "\"gemma\""},
+      {"quantization_config", "{\"quant_method\": \"gptq\"}", kUnsupported, "\"gptq\""},
       {"quantization_config", "{}", kUnsupported, "no quant_method"},
       {"is_encoder_decoder", "true", kUnsupported, "false"},
       {"query_pre_attn_scalar", "256", kUnsupported, "no such field"},

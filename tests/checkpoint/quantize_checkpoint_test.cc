@@ -280,7 +280,7 @@ TEST(QuantizeCheckpoint, NothingIsOverwrittenAndNothingIsQuantisedTwice) {
   EXPECT_THAT(ErrorOf(ErrorKind::kInvalidArgument, [&] { Write(from, to, recipe); }),
               HasSubstr("is there already"));
   EXPECT_THAT(ErrorOf(ErrorKind::kUnsupported, [&] { Write(to, folder.path() / "again", recipe); }),
-              HasSubstr("quantization_config"));
+              HasSubstr("quantised already"));
   EXPECT_THAT(Names(folder.path()), ElementsAre("model", "to"));
 }
 
