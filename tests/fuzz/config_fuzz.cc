@@ -23,9 +23,12 @@ Wide KvBytes(const ModelConfig& config, const KvPlan& plan) {
   for (const LayerConfig& layer : config.layers) {
     if (!layer.owns_kv) continue;
     const Wide pages = static_cast<Wide>(plan.PoolPages(config, layer.kind));
-    const Wide page = static_cast<Wide>(layer.kv_heads) * static_cast<Wide>(layer.head_dim) *
+    // K and V in one row, or each in its own.
+    const std::int64_t turning = config.kv_turning(layer, plan.dtype);
+    const Wide page = static_cast<Wide>(layer.kv_heads) *
+                      (static_cast<Wide>(layer.head_dim) + static_cast<Wide>(turning)) *
                       kPageTokens * DTypeBytes(plan.dtype);
-    bytes += 2 * ((pages * page + 63) / 64 * 64);
+    bytes += (turning > 0 ? 1 : 2) * ((pages * page + 63) / 64 * 64);
   }
   return bytes;
 }
