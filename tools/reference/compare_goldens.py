@@ -1,6 +1,6 @@
 """Compares goldens made anew with the committed ones.
 
-    python tools/reference/compare_goldens.py COMMITTED MADE
+    python tools/reference/compare_goldens.py COMMITTED MADE [FOLDER...]   # without these folders
 
 What comes from seeds (configs, weights, prompts) must be the same bytes. What torch computed may
 differ by its sums' order on another CPU: floats are equal within LIMIT of the largest one of their
@@ -63,7 +63,9 @@ def files_of(folder):
 
 def main(arguments):
     committed, made = Path(arguments[0]), Path(arguments[1])
-    old, new = files_of(committed), files_of(made)
+    left_out = tuple(folder + "/" for folder in arguments[2:])
+    old, new = ({name for name in files_of(folder) if not name.startswith(left_out)} if left_out
+                else files_of(folder) for folder in (committed, made))
     problems = [f"{name}: not made any more" for name in sorted(old - new)]
     problems += [f"{name}: not committed" for name in sorted(new - old)]
     equal = 0
