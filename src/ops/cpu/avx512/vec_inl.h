@@ -1,5 +1,5 @@
 // The vocabulary of vectors for AVX-512: 16 lanes of f32. Included inside a target region and an
-// ISA's namespace; avx2/vec_inl.h and neon/vec_inl.h have the same names.
+// ISA's namespace; avx2/vec_inl.h has the same names.
 
 // Registers: 24 sums of a tile, the rest for what they are fed with.
 inline constexpr int kLanes = 16;
