@@ -1,4 +1,4 @@
-// Attention and appending to the cache: checks, tiles of queries, and work over threads. The sums
+// Attention: checks, tiles of queries, and work over threads. The sums
 // are in the kernels (ops/cpu/kernels.h): partial states of 256-key blocks, joined in rising order.
 #include "ops/attention.h"
 
@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "ops/cpu/kernels.h"
+#include "ops/kv_rows.h"
 #include "ops/profile.h"
 #include "ops/shapes.h"
 
@@ -134,24 +135,6 @@ Tile TileAt(const Job& job, std::int64_t index) {
   tile.end_block = (last + kBlockKeys - 1) / kBlockKeys;
   return tile;
 }
-
-// The dimensions of a head in the order of a row that holds K and V (base/kv_format.h): two runs
-// that turn, and two that rest.
-struct TurningRuns {
-  std::int64_t turn;  // length of each run that turns: [0, turn) and [half, half + turn)
-  std::int64_t rest;  // of each that rests: [turn, half) and [half + turn, head_dim)
-  std::int64_t half;
-
-  explicit TurningRuns(const KvLayer& cache)
-      : turn(cache.turning / 2), rest(cache.head_dim / 2 - turn), half(cache.head_dim / 2) {}
-
-  float* Turning(const float* from, float* to) const {
-    return std::copy_n(from + half, turn, std::copy_n(from, turn, to));
-  }
-  float* Resting(const float* from, float* to) const {
-    return std::copy_n(from + half + turn, rest, std::copy_n(from + turn, rest, to));
-  }
-};
 
 // q [head_dim] as it meets a row's K: the resting dimensions, each times its weight, then the
 // turning ones.
@@ -297,17 +280,8 @@ void End(const Job& job, const Tile& tile, float* spare) {
     float* out = OutAt(job, row, head);
     for (std::int64_t i = 0; i < head_dim; ++i) out[i] *= inverse;
     if (job.cache.turning == 0) return;
-    // From V's order in the row to that of the dimensions.
     std::copy_n(out, head_dim, spare);
-    const float* from = spare;
-    const auto take = [&](std::int64_t begin, std::int64_t count) {
-      std::copy_n(from, count, out + begin);
-      from += count;
-    };
-    take(0, runs.turn);
-    take(runs.half, runs.turn);
-    take(runs.turn, runs.rest);
-    take(runs.half + runs.turn, runs.rest);
+    runs.FromV(spare, out);
   });
 }
 
@@ -368,42 +342,6 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
   }
 }
 
-void CheckCache(const char* op, const KvLayer& cache) {
-  if (cache.dtype != DType::kF32 && cache.dtype != DType::kBF16 && cache.dtype != DType::kI8) {
-    ThrowShape(std::string(op) + ": a cache of " + std::string(DTypeName(cache.dtype)) +
-               "; culet keeps F32, BF16 and I8");
-  }
-  const bool whole_groups = cache.dtype != DType::kI8 || cache.turning % kKvGroup == 0;
-  if (cache.turning < 0 || cache.turning % 2 != 0 || cache.turning >= cache.head_dim ||
-      !whole_groups) {
-    ThrowShape(std::string(op) + ": " + std::to_string(cache.turning) +
-               " turning values of heads of " + std::to_string(cache.head_dim) +
-               "; they are pairs, fewer than all, and in int8 whole groups of " +
-               std::to_string(kKvGroup));
-  }
-}
-
-void CheckPlan(const char* op, const BatchPlan& plan, std::int64_t rows) {
-  if (plan.rows != rows || static_cast<std::int64_t>(plan.positions.size()) < rows ||
-      static_cast<std::int64_t>(plan.sequences.size()) < rows) {
-    ThrowShape(std::string(op) + ": a plan of " + std::to_string(plan.rows) + " rows for " +
-               std::to_string(rows));
-  }
-}
-
-// The page of `position`; throws where it was given back or never was.
-std::int64_t PageOf(const char* op, const KindPlan& kind, std::int64_t sequence,
-                    std::int64_t position) {
-  const std::int64_t index = sequence * kind.table_stride + position / kPageTokens;
-  const bool inside = position >= 0 && position / kPageTokens < kind.table_stride &&
-                      index < static_cast<std::int64_t>(kind.page_tables.size());
-  if (!inside || kind.page_tables[static_cast<std::size_t>(index)] < 0) {
-    ThrowShape(std::string(op) + ": position " + std::to_string(position) + " of sequence " +
-               std::to_string(sequence) + " has no page");
-  }
-  return kind.page_tables[static_cast<std::size_t>(index)];
-}
-
 }  // namespace
 
 void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const BatchPlan& plan,
@@ -416,12 +354,12 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
                " and a cache of " + std::to_string(cache.kv_heads) + " heads of " +
                std::to_string(cache.head_dim));
   }
-  CheckCache("Attention", cache);
+  CheckKvCache("Attention", cache);
   if (cache.turning > 0 && static_cast<std::int64_t>(k_weight.size()) != cache.head_dim) {
     ThrowShape("Attention: " + std::to_string(k_weight.size()) + " weights of K for heads of " +
                std::to_string(cache.head_dim) + " whose K and V lie in one row");
   }
-  CheckPlan("Attention", plan, rows);
+  CheckKvPlan("Attention", plan, rows);
   CheckContiguous("Attention", "q", q);
   CheckContiguous("Attention", "out", out);
   if (rows == 0) return;
@@ -441,7 +379,7 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     }
     const std::int64_t sequence = plan.sequences[static_cast<std::size_t>(row)];
     for (std::int64_t page = range.begin / kPageTokens; page * kPageTokens < range.end; ++page) {
-      PageOf("Attention", kind, sequence, page * kPageTokens);
+      KvPageOf("Attention", kind, sequence, page * kPageTokens);
     }
   }
 
@@ -478,55 +416,6 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     RunWholeTiles(job, count * cache.kv_heads, alone);
   } else {
     RunSplitTiles(job, count * cache.kv_heads);
-  }
-}
-
-void AppendKv(Context& ctx, View<const float, 3> k, View<const float, 3> v, const KvLayer& cache,
-              const BatchPlan& plan, int kind_index) {
-  const std::int64_t rows = k.extent(0);
-  if (k.extents() != v.extents() || k.extent(1) != cache.kv_heads ||
-      k.extent(2) != cache.head_dim) {
-    ThrowShape("AppendKv: k " + ShapeText(k) + " and v " + ShapeText(v) +
-               " do not fit a cache of " + std::to_string(cache.kv_heads) + " heads of " +
-               std::to_string(cache.head_dim));
-  }
-  CheckCache("AppendKv", cache);
-  CheckPlan("AppendKv", plan, rows);
-  const OpTimer timer(ctx, "AppendKv", kind_index);
-  CheckContiguous("AppendKv", "k", k);
-  CheckContiguous("AppendKv", "v", v);
-  const KindPlan& kind = plan.kind(kind_index);
-  const std::int64_t values = cache.head_dim + cache.turning;  // of a row
-  const auto store = [&](const float* x, void* pages, std::size_t offset) {
-    std::byte* row = static_cast<std::byte*>(pages) + offset;
-    if (cache.dtype == DType::kI8) {
-      QuantizeKvRow(x, values, row);
-    } else {
-      ctx.kernels().narrow(x, cache.dtype, row, values);
-    }
-  };
-  const TurningRuns runs(cache);
-  float* joined = nullptr;
-  if (cache.turning > 0) {
-    joined =
-        reinterpret_cast<float*>(ctx.Scratch(static_cast<std::size_t>(values) * sizeof(float)));
-  }
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::int64_t position = plan.positions[static_cast<std::size_t>(row)];
-    const std::int64_t page =
-        PageOf("AppendKv", kind, plan.sequences[static_cast<std::size_t>(row)], position);
-    for (std::int64_t head = 0; head < cache.kv_heads; ++head) {
-      const std::size_t offset = cache.offset(page, head, position % kPageTokens);
-      const float* key = k.row(row) + head * k.stride(1);
-      const float* value = v.row(row) + head * v.stride(1);
-      if (cache.turning > 0) {
-        runs.Turning(key, runs.Resting(value, runs.Turning(value, joined)));
-        store(joined, cache.v, offset);
-      } else {
-        store(key, cache.k, offset);
-        store(value, cache.v, offset);
-      }
-    }
   }
 }
 
