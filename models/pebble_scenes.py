@@ -224,22 +224,23 @@ def listed(parts):
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
 
+def any_single(rng, things, among, key):
+    """One of `things` that no other `among` equals in `key`; None where there is none."""
+    single = [t for t in things if sum(key(o) == key(t) for o in among) == 1]
+    return rng.choice(single) if single else None
+
+
 def colour_question(rng, scene):
     """About a kind that is there once."""
     shapes = [t for t in scene.things if t.is_shape]
-    single = [t for t in shapes if sum(o.kind == t.kind for o in shapes) == 1]
-    if not single:
-        return None
-    thing = rng.choice(single)
-    return "scene_colour", f"What colour is the {thing.kind}?", f"The {thing.kind} is {thing.colour}."
+    thing = any_single(rng, shapes, shapes, lambda t: t.kind)
+    return thing and ("scene_colour", f"What colour is the {thing.kind}?", f"The {thing.kind} is {thing.colour}.")
 
 
 def kind_question(rng, scene):
-    single = [t for t in scene.things if t.is_shape and sum(o.colour == t.colour for o in scene.things) == 1]
-    if not single:
-        return None
-    thing = rng.choice(single)
-    return "scene_kind", f"Which shape is {thing.colour}?", f"The {thing.kind} is {thing.colour}."
+    shapes = [t for t in scene.things if t.is_shape]
+    thing = any_single(rng, shapes, scene.things, lambda t: t.colour)
+    return thing and ("scene_kind", f"Which shape is {thing.colour}?", f"The {thing.kind} is {thing.colour}.")
 
 
 def count_question(rng, scene):
@@ -252,11 +253,9 @@ def count_question(rng, scene):
 
 
 def where_question(rng, scene):
-    single = [t for t in scene.things if t.is_shape and sum(o.name == t.name for o in scene.things) == 1]
-    if not single:
-        return None
-    thing = rng.choice(single)
-    return "scene_where", f"Where is the {thing.name}?", f"At the {thing.place}."
+    shapes = [t for t in scene.things if t.is_shape]
+    thing = any_single(rng, shapes, scene.things, lambda t: t.name)
+    return thing and ("scene_where", f"Where is the {thing.name}?", f"At the {thing.place}.")
 
 
 def bigger_question(rng, scene):

@@ -185,6 +185,15 @@ def make_optimizers(model, rate):
     return muon, adam
 
 
+def take_step(optimizers, rate):
+    """One step at this rate along the gradients, which are gone then."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
 def rate_at(share, step):
     """Warm-up over the first steps, constant, then down in a line to TAIL over the second half of the time."""
     warm = min(1.0, (step + 1) / 100)
@@ -260,11 +269,7 @@ def main():
         loss = (losses_of_tokens * weights).sum() / weights.sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = arguments.rate * rate_at(share, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        take_step(optimizers, arguments.rate * rate_at(share, step))
         if not math.isfinite(loss.item()):
             raise SystemExit(f"the loss is not finite at step {step}; the last checkpoint stands")
         losses.append(loss.item())

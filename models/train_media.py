@@ -25,7 +25,7 @@ import pebble_scenes as scenes
 import pebble_sounds as sounds
 import pebble_text
 import pebble_world as world
-from train import TAIL, WINDOW, make_optimizers
+from train import TAIL, WINDOW, make_optimizers, take_step
 from train_towers import cut_patches, picture_array, see, start
 
 WORK = os.path.join(media.HERE, "..", "build", "pebble")
@@ -367,11 +367,7 @@ def main():
         loss = (torch.nn.functional.cross_entropy(logits, wanted, reduction="none") * weights).sum() / weights.sum()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(lm.parameters(), 1.0)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = arguments.rate * factor * rate_at(share, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        take_step(optimizers, arguments.rate * factor * rate_at(share, step))
         if not math.isfinite(loss.item()):
             raise SystemExit(f"the loss is not finite at step {step}; the last checkpoint stands")
         losses.append(loss.item())

@@ -23,7 +23,7 @@ from transformers import AutoConfig, Gemma4ForCausalLM, Gemma4ForConditionalGene
 
 import pebble_media as media
 import pebble_scenes as scenes
-from train import rate_at
+from train import rate_at, take_step
 
 WORK = os.path.join(media.HERE, "..", "build", "pebble")
 
@@ -211,11 +211,7 @@ def main():
         total = loss + near
         total.backward()
         torch.nn.utils.clip_grad_norm_([p for _, p in parameters], 1.0)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = arguments.rate * rate_at(share, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        take_step(optimizers, arguments.rate * rate_at(share, step))
         if not math.isfinite(total.item()):
             raise SystemExit(f"the loss is not finite at step {step}")
         step += 1

@@ -1,10 +1,5 @@
 // What the cache holds of copies in integer weights, and how to take something out of it.
-#include <signal.h>
-#include <sys/types.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
 #include <memory>
 #include <string_view>
 #include <tuple>
@@ -16,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "checkpoint/folder_in_making.h"
 #include "culet/quantize.h"
 #include "hub/cache.h"
 #include "hub/reference.h"
@@ -29,7 +25,6 @@ using State = CachedCopy::State;
 using Kind = FileStatus::Kind;
 
 constexpr std::string_view kNew = ".new";
-constexpr std::string_view kUnfinished = ".unfinished.";
 constexpr std::size_t kHashDigits = 16;
 
 // NAME-HASH-int8 as {NAME, int8}.
@@ -51,35 +46,18 @@ struct Entry {
   bool is_leftover = false;  // of a process that is no more
 };
 
-// Also false where this user may not ask.
-bool IsNoMore(pid_t process) { return kill(process, 0) != 0 && errno == ESRCH; }
-
-// The process of .OUT.unfinished.PROCESS.NUMBER, and OUT in its place; 0 where the name reads
-// otherwise.
-pid_t TakeProcess(std::string_view* name) {
-  const std::size_t mark = name->rfind(kUnfinished);
-  if (!name->starts_with('.') || mark == std::string_view::npos) return 0;
-  const std::string_view rest = name->substr(mark + kUnfinished.size());
-  pid_t process = 0;
-  const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), process);
-  if (error != std::errc() || process <= 0) return 0;
-  if (end != rest.data() + rest.size() && *end != '.') return 0;
-  *name = name->substr(1, mark - 1);
-  return process;
-}
-
 // Nothing for what is no copy, or is being made.
 std::optional<Entry> EntryOf(FileSystem& files, const fs::path& copies, const std::string& name) {
   if (files.Status(copies / name, false).kind != Kind::kFolder) return std::nullopt;
   if (ParseCopyName(name)) return Entry{name, !files.Exists(copies / name / kCopyKeyFile)};
-  std::string_view base = name;
-  const pid_t process = TakeProcess(&base);
-  if (process != 0 && !IsNoMore(process)) return std::nullopt;
+  const std::optional<UnfinishedName> unfinished = UnfinishedName::Parse(name);
+  if (unfinished && !unfinished->IsAbandoned()) return std::nullopt;
+  const std::string base = unfinished ? unfinished->of : name;
   if (base.ends_with(kNew) && ParseCopyName(base.substr(0, base.size() - kNew.size()))) {
-    return Entry{std::string(base.substr(0, base.size() - kNew.size())), true};
+    return Entry{base.substr(0, base.size() - kNew.size()), true};
   }
   // Whoever is no more may have been making any other folder here.
-  if (process != 0) return Entry{"", true};
+  if (unfinished) return Entry{"", true};
   return std::nullopt;
 }
 
@@ -196,7 +174,8 @@ std::uint64_t RemoveUnfinished(const fs::path& copy) {
   const std::string made = copy.filename().string() + std::string(kNew);
   std::uint64_t bytes = 0;
   for (const std::string& name : files.List(copy.parent_path())) {
-    if (name != made && !name.starts_with("." + made + std::string(kUnfinished))) continue;
+    const std::optional<UnfinishedName> unfinished = UnfinishedName::Parse(name);
+    if (name != made && !(unfinished && unfinished->of == made)) continue;
     try {
       bytes += RemoveFolder(files, copy.parent_path() / name);
     } catch (const Error&) {

@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/folder_in_making.h"
 #include "checkpoint/quantize_checkpoint.h"
 #include "checkpoint/quantize_recipe.h"
 #include "culet/model.h"
@@ -134,12 +135,11 @@ class Quantizing {
         tensors_(PlanQuantization(checkpoint_, recipe_)),
         making_(folder) {
     CheckOptions();
-    const std::vector<PlannedTensor>& tensors = tensors_;
     result_.folder = folder;
-    result_.classes = ClassesOf(tensors);
-    result_.notes = NotesOf(tensors);
+    result_.classes = ClassesOf(tensors_);
+    result_.notes = NotesOf(tensors_);
     for (const std::string& note : LeftOut(checkpoint_)) result_.notes.push_back(note);
-    for (const PlannedTensor& tensor : tensors) {
+    for (const PlannedTensor& tensor : tensors_) {
       result_.source_bytes += tensor.source->bytes.size();
       result_.bytes += tensor.bytes();
     }
@@ -147,7 +147,7 @@ class Quantizing {
 
   QuantizeResult Run() {
     if (!options_.calibration.empty()) Calibrate();
-    Write(recipe_, making_.path(), "quantising");
+    Write(recipe_, tensors_, making_.path(), "quantising");
     if (options_.report != QuantizeReport::kNone) Measure();
     if (result_.quality) CheckBounds();
     WriteReport();
@@ -179,13 +179,14 @@ class Quantizing {
     if (options_.on_progress) options_.on_progress(what, done, total);
   }
 
-  void Write(const QuantizeRecipe& recipe, const fs::path& to, const char* what) {
+  void Write(const QuantizeRecipe& recipe, const std::vector<PlannedTensor>& tensors,
+             const fs::path& to, const char* what) {
     QuantizeWriteOptions write;
     write.column_weights = column_weights_;
     write.progress = [&](std::uint64_t done, std::uint64_t total) {
       Show(what, static_cast<double>(done), static_cast<double>(total));
     };
-    WriteQuantized(checkpoint_, recipe, PlanQuantization(checkpoint_, recipe), pool_, to, write);
+    WriteQuantized(checkpoint_, recipe, tensors, pool_, to, write);
   }
 
   // Rows of logits are asked for, one sequence at a time.
@@ -266,7 +267,8 @@ class Quantizing {
     for (QuantizedClass* quantized : measured) {
       const fs::path folder = making_.path() / "class";
       FileSystem::Real().CreateFolders(folder);
-      Write(Alone(quantized->part), folder, "measuring");
+      const QuantizeRecipe alone = Alone(quantized->part);
+      Write(alone, PlanQuantization(checkpoint_, alone), folder, "measuring");
       quantized->quality = measure(folder);
       fs::remove_all(folder);
     }

@@ -1,8 +1,6 @@
 // Copies in integer weights that the cache holds, made at the first use.
 #include "api/quantized_copy.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -14,6 +12,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/folder_in_making.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/quantize_checkpoint.h"
 #include "culet/quantize.h"
@@ -145,8 +144,8 @@ fs::path QuantizedCopy(const fs::path& path, const std::string& to,
   QuantizeModel(path, made, quantize);
   files.WriteFileAtomically(made / kCopyKeyFile, copy.key);
   // The old one goes aside first, under a name that is swept if this process ends here.
-  fs::path old = copy.folder.parent_path() / ".";
-  old += copy.folder.filename().string() + ".unfinished." + std::to_string(getpid());
+  const fs::path old =
+      copy.folder.parent_path() / UnfinishedName::Make(copy.folder.filename().string());
   const bool had_old = files.Exists(copy.folder);
   if (had_old) files.Rename(copy.folder, old);
   files.Rename(made, copy.folder);

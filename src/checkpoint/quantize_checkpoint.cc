@@ -1,12 +1,6 @@
 #include "checkpoint/quantize_checkpoint.h"
 
-#include <signal.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <span>
 #include <utility>
@@ -27,7 +21,6 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxFileBytes = 256 << 20;
 // Of the source, between two looks at the clock and at who wants to stop; a multiple of a tile.
 constexpr std::uint64_t kPieceBytes = 32 << 20;
-constexpr std::uint64_t kLine = 64;
 
 // What belongs to a model besides config.json and weights.
 constexpr const char* kCopied[] = {
@@ -53,15 +46,6 @@ const char* TorchName(DType dtype) {
     case DType::kF16: return "float16";
     default: return "float32";
   }
-}
-
-// Tensors whose bytes fill whole cache lines come first, so that theirs begin at one.
-void SortByAlignment(std::vector<const PlannedTensor*>* tensors) {
-  std::stable_partition(tensors->begin(), tensors->end(), [](const PlannedTensor* tensor) {
-    if (tensor->dense()) return tensor->bytes() % kLine == 0;
-    return tensor->layout.data_bytes() % static_cast<std::int64_t>(kLine) == 0 &&
-           2 * tensor->layout.scales() % static_cast<std::int64_t>(kLine) == 0;
-  });
 }
 
 // Counts bytes of the source, and lets go of those that were read.
@@ -128,17 +112,6 @@ void WriteQuantizedTensor(const PlannedTensor& tensor, std::span<const float> co
   writer->Append(std::as_bytes(std::span(scales)));
 }
 
-void AddEntries(const PlannedTensor& tensor, std::vector<SafetensorsWriter::Entry>* entries) {
-  const TensorView& source = *tensor.source;
-  if (tensor.dense()) {
-    entries->push_back({source.name, source.dtype, source.shape});
-    return;
-  }
-  const DType dtype = IsInt4(tensor.layout.format) ? DType::kU8 : DType::kI8;
-  entries->push_back({source.name, dtype, tensor.layout.data_shape()});
-  entries->push_back({source.name + kScaleSuffix, DType::kBF16, tensor.layout.scale_shape()});
-}
-
 void CopyFiles(const fs::path& from, const fs::path& to) {
   FileSystem& files = FileSystem::Real();
   for (const char* name : kCopied) {
@@ -147,78 +120,27 @@ void CopyFiles(const fs::path& from, const fs::path& to) {
   }
 }
 
-[[noreturn]] void RefuseTaken(const fs::path& name) {
-  throw Error(ErrorKind::kInvalidArgument,
-              name.string() + ": is there already and nothing is overwritten; name another folder");
-}
-
-// Removes the folders in `parent` that begin with `stem` and the number of a process that is no
-// more.
-void RemoveLeftovers(const fs::path& parent, const std::string& stem) {
-  std::error_code error;
-  std::vector<fs::path> left;
-  for (fs::directory_iterator entry(parent, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (!name.starts_with(stem)) continue;
-    const pid_t process = static_cast<pid_t>(std::atoi(name.c_str() + stem.size()));
-    if (process > 0 && kill(process, 0) != 0 && errno == ESRCH) left.push_back(entry->path());
-  }
-  for (const fs::path& path : left) fs::remove_all(path, error);
-}
-
 }  // namespace
 
 std::span<const char* const> CompanionFiles() { return kCopied; }
 
-FolderInMaking::FolderInMaking(fs::path name) : name_(std::move(name)) {
-  if (name_.empty()) throw Error(ErrorKind::kInvalidArgument, "the folder to make has no name");
-  if (!name_.has_filename()) name_ = name_.parent_path();  // "model/"
-  std::error_code error;
-  within_ = fs::exists(name_, error);
-  if (within_ && !fs::is_directory(name_, error)) RefuseTaken(name_);
-  const fs::path parent = within_ ? name_ : fs::absolute(name_).parent_path();
-  // ".": of a folder that is there the name says nothing.
-  // Appended, as g++ 12 warns of a text in front of a std::string (GCC bug 105651).
-  std::string stem = ".";
-  stem += within_ ? std::string("model") : name_.filename().string();
-  stem += ".unfinished.";
-  RemoveLeftovers(parent, stem);
-  if (within_ && !fs::is_empty(name_, error)) RefuseTaken(name_);
-  for (fs::path above = parent; !above.empty() && !fs::exists(above, error);) {
-    first_made_ = above;
-    above = above.parent_path();
-  }
-  static std::atomic<int> number{0};  // of this process
-  path_ = parent / (stem + std::to_string(getpid()) + "." + std::to_string(number++));
-  FileSystem::Real().CreateFolders(path_);
+bool FillsLines(const WeightLayout& layout, std::uint64_t dense_bytes) {
+  constexpr std::uint64_t kLine = 64;
+  if (layout.format == WeightFormat::kDense) return dense_bytes % kLine == 0;
+  return static_cast<std::uint64_t>(layout.data_bytes()) % kLine == 0 &&
+         2 * static_cast<std::uint64_t>(layout.scales()) % kLine == 0;
 }
 
-FolderInMaking::~FolderInMaking() {
-  if (path_.empty()) return;
-  std::error_code error;
-  fs::remove_all(path_, error);
-  if (first_made_.empty()) return;
-  // From below, as far as nobody has put anything into them.
-  for (fs::path above = path_.parent_path(); fs::remove(above, error) && above != first_made_;) {
-    above = above.parent_path();
+void AddEntries(const std::string& name, const WeightLayout& layout, DType dense,
+                const std::vector<std::int64_t>& shape,
+                std::vector<SafetensorsWriter::Entry>* entries) {
+  if (layout.format == WeightFormat::kDense) {
+    entries->push_back({name, dense, shape});
+    return;
   }
-}
-
-void FolderInMaking::Commit() {
-  FileSystem& files = FileSystem::Real();
-  if (within_) {
-    // config.json last: a folder without it is not taken for a model.
-    std::vector<std::string> names = files.List(path_);
-    std::stable_partition(names.begin(), names.end(),
-                          [](const std::string& name) { return name != "config.json"; });
-    for (const std::string& name : names) files.Rename(path_ / name, name_ / name);
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  } else {
-    files.Rename(path_, name_);
-  }
-  path_.clear();
+  const DType dtype = IsInt4(layout.format) ? DType::kU8 : DType::kI8;
+  entries->push_back({name, dtype, layout.data_shape()});
+  entries->push_back({name + kScaleSuffix, DType::kBF16, layout.scale_shape()});
 }
 
 OrderedJson DescribeRecipe(DType source, const QuantizeRecipe& recipe, bool calibrated) {
@@ -251,7 +173,9 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
     bytes += tensor.bytes();
   }
   CheckSpace(folder, bytes);
-  SortByAlignment(&order);
+  std::stable_partition(order.begin(), order.end(), [](const PlannedTensor* tensor) {
+    return FillsLines(tensor->layout, tensor->source->bytes.size());
+  });
   std::vector<std::uint64_t> sizes;
   for (const PlannedTensor* tensor : order) sizes.push_back(tensor->bytes());
   const std::vector<Shard> shards = DivideIntoShards(sizes, options.shard_bytes);
@@ -263,7 +187,10 @@ void WriteQuantized(const Checkpoint& checkpoint, const QuantizeRecipe& recipe,
     const std::span<const PlannedTensor* const> shard =
         std::span(order).subspan(shards[number].begin, shards[number].end - shards[number].begin);
     std::vector<SafetensorsWriter::Entry> entries;
-    for (const PlannedTensor* tensor : shard) AddEntries(*tensor, &entries);
+    for (const PlannedTensor* tensor : shard) {
+      const TensorView& source = *tensor->source;
+      AddEntries(source.name, tensor->layout, source.dtype, source.shape, &entries);
+    }
     for (const auto& entry : entries) index["weight_map"][entry.name] = file;
     SafetensorsWriter writer(folder / file, entries, {{"format", "pt"}});
     for (const PlannedTensor* tensor : shard) {

@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/quantize_recipe.h"
+#include "checkpoint/safetensors.h"
 
 namespace culet {
 
@@ -31,26 +32,13 @@ struct QuantizeWriteOptions {
 // there: tokenizer, templates, card, …
 std::span<const char* const> CompanionFiles();
 
-// A folder that is made under a hidden name beside its own, or within it where it is there and
-// empty, and gets its name, or its files, at the end. Throws Error, kInvalidArgument where there is
-// something already that is no empty folder. Threads: several may make one folder; the last wins.
-class FolderInMaking {
- public:
-  // Also removes what processes that are no more have left of this name.
-  explicit FolderInMaking(std::filesystem::path name);
-  // Removes what was made, folders above it included, unless it was committed.
-  ~FolderInMaking();
-  FolderInMaking(const FolderInMaking&) = delete;
-  FolderInMaking& operator=(const FolderInMaking&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  void Commit();
-
- private:
-  std::filesystem::path name_, path_;
-  bool within_ = false;               // path_ is in name_
-  std::filesystem::path first_made_;  // of the folders above, the highest that was not there
-};
+// Whether values and scales of a weight, of `dense_bytes` where it is dense, each fill whole cache
+// lines. Those that do come first in a file, so that theirs begin at one.
+bool FillsLines(const WeightLayout& layout, std::uint64_t dense_bytes);
+// The one or two tensors of a file that a weight is; `dense` and `shape` where it is dense.
+void AddEntries(const std::string& name, const WeightLayout& layout, DType dense,
+                const std::vector<std::int64_t>& shape,
+                std::vector<SafetensorsWriter::Entry>* entries);
 
 // Writes into the empty `folder` what `tensors` (PlanQuantization) say of `checkpoint`: weights in
 // one file or several, config.json with quantization_config (docs/decisions/008), tokenizer and

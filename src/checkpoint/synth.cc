@@ -108,7 +108,7 @@ std::vector<Planned> Plan(const ModelConfig& config, const std::optional<Quantiz
   // Those that fill whole cache lines come first, so that theirs begin at one.
   if (recipe) {
     std::stable_partition(all.begin(), all.end(), [](const Planned& planned) {
-      return planned.data_bytes() % 64 == 0 && planned.bytes() % 64 == 0;
+      return FillsLines(planned.layout, planned.data_bytes());
     });
   }
   return all;
@@ -303,16 +303,9 @@ void SynthesizeConfig(const OrderedJson& config_json, const OrderedJson& generat
     std::vector<SafetensorsWriter::Entry> entries;
     for (std::size_t i = shards[number].begin; i < shards[number].end; ++i) {
       const auto& [tensor, name, layout] = tensors[i];
-      if (tensors[i].dense()) {
-        entries.push_back({name, DType::kBF16, tensor.shape});
-      } else {
-        const DType dtype = IsInt4(layout.format) ? DType::kU8 : DType::kI8;
-        entries.push_back({name, dtype, layout.data_shape()});
-        entries.push_back({name + kScaleSuffix, DType::kBF16, layout.scale_shape()});
-        index["weight_map"][name + kScaleSuffix] = file;
-      }
-      index["weight_map"][name] = file;
+      AddEntries(name, layout, DType::kBF16, tensor.shape, &entries);
     }
+    for (const auto& entry : entries) index["weight_map"][entry.name] = file;
     written.Add(folder / file);
     SafetensorsWriter writer(folder / file, entries, {{"format", "pt"}});
     for (std::size_t i = shards[number].begin; i < shards[number].end; ++i) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "cli/log.h"
 #include "cli/sizes.h"
 #include "culet/quantize.h"
@@ -21,14 +23,20 @@ std::function<void(std::string_view, double, double)> QuantizeDisplay::Callback(
 std::filesystem::path QuantizedPath(const std::filesystem::path& path, const std::string& quant,
                                     int threads) {
   if (quant.empty()) return path;
-  if (HasQuantizedCopy(path, quant)) return QuantizedCopy(path, quant);
-  Note(fmt::format("{} is written as {} into the cache, once", path.string(), quant));
   QuantizeDisplay display;
   QuantizeOptions options;
   options.threads = threads;
-  options.on_progress = display.Callback();
+  // Progress is what tells a copy that is made from one that is there.
+  bool told = false;
+  options.on_progress = [&, show = display.Callback()](std::string_view what, double done,
+                                                       double total) {
+    if (!std::exchange(told, true)) {
+      Note(fmt::format("{} is written as {} into the cache, once", path.string(), quant));
+    }
+    show(what, done, total);
+  };
   const std::filesystem::path copy = QuantizedCopy(path, quant, options);
-  Note(fmt::format("the copy is {}", copy.string()));
+  if (told) Note(fmt::format("the copy is {}", copy.string()));
   return copy;
 }
 

@@ -383,10 +383,7 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     }
   }
 
-  if (timer.running()) {
-    timer.Add(WorkOf(cache, plan, kind, heads));
-    timer.set_dtype(cache.dtype);
-  }
+  if (timer.running()) timer.Add(WorkOf(cache, plan, kind, heads));
   const std::int64_t group = heads / cache.kv_heads;
   Job job{ctx,
           q,

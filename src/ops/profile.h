@@ -26,7 +26,7 @@ class OpProfile {
     int kind = -1;                                // of layer, where the op is told; else -1
     std::array<const void*, kWeights> weights{};  // data of the first few matrices; null: none
     WeightFormat format = WeightFormat::kDense;   // of the first
-    DType dtype = DType::kF32;                    // of the first where dense; of KV
+    DType dtype = DType::kF32;                    // of the first where dense
     std::int64_t calls = 0;
     std::chrono::nanoseconds time{0};
     OpWork work;
@@ -55,7 +55,6 @@ class OpTimer {
   bool running() const { return profile_ != nullptr; }
   void Add(const Matrix& weight, const OpWork& work);
   void Add(const OpWork& work);
-  void set_dtype(DType dtype) { entry_.dtype = dtype; }
 
  private:
   OpProfile* profile_;

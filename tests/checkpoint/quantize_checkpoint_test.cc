@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "checkpoint/folder_in_making.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/published.h"
 #include "checkpoint/quantize.h"
