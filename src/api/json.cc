@@ -53,6 +53,7 @@ std::string LevelText(const KernelLevel& level) {
   JsonObject object;
   object.Add("name", level.name);
   object.Add("available", level.available);
+  object.Add("proven", level.proven);
   return object.Text();
 }
 

@@ -10,6 +10,7 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "ops/context.h"
+#include "ops/cpu/kernels.h"
 
 namespace culet {
 namespace {
@@ -53,10 +54,10 @@ MachineInfo DescribeMachine() try {
   info.cpu_model = CpuModelName();
   info.threads = DefaultThreads();
   const std::vector<CpuLevel> available = AvailableLevels();
-  for (const CpuLevel level : {CpuLevel::kPlain, CpuLevel::kAvx2, CpuLevel::kAvx512,
-                               CpuLevel::kAvx512Bf16, CpuLevel::kAmx}) {
-    info.levels.push_back(
-        {std::string(CpuLevelName(level)), std::ranges::find(available, level) != available.end()});
+  for (const CpuLevel level : LevelsOfArchitecture()) {
+    info.levels.push_back({.name = std::string(CpuLevelName(level)),
+                           .available = std::ranges::find(available, level) != available.end(),
+                           .proven = IsProven(level)});
   }
   info.level = CpuLevelName(ChosenLevel());
   info.level_forced = std::getenv("CULET_CPU") != nullptr;

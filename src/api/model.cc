@@ -157,10 +157,9 @@ CpuLevel ResolveLevel(const LoadOptions& options) {
   if (options.cpu.empty()) return ChosenLevel();
   const std::optional<CpuLevel> level = CpuLevelFromName(options.cpu);
   if (level) return *level;
-  throw Error(
-      ErrorKind::kInvalidArgument,
-      "LoadOptions::cpu is \"" + options.cpu +
-          "\", which is no kernel level; there are plain, avx2, avx512, avx512bf16 and amx");
+  throw Error(ErrorKind::kInvalidArgument, "LoadOptions::cpu is \"" + options.cpu +
+                                               "\", which is no kernel level; there are " +
+                                               CpuLevelNames());
 }
 
 // Sequences that a model has without being asked for: more cost memory in sliding layers only, as

@@ -14,9 +14,13 @@
 namespace culet {
 namespace {
 
-constexpr std::array<std::string_view, 5> kNames = {"plain", "avx2", "avx512", "avx512bf16", "amx"};
+constexpr std::array<std::string_view, 6> kNames = {"plain",  "neon",       "avx2",
+                                                    "avx512", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
+
+constexpr CpuLevel kArchitecture[] = {CpuLevel::kPlain, CpuLevel::kAvx2, CpuLevel::kAvx512,
+                                      CpuLevel::kAvx512Bf16, CpuLevel::kAmx};
 
 // Which register files the operating system saves (XCR0). Only called where OSXSAVE is set.
 std::uint64_t EnabledState() {
@@ -59,8 +63,14 @@ CpuLevel Detect() {
   return CpuLevel::kAmx;
 }
 
+#elif defined(__aarch64__)
+
+constexpr CpuLevel kArchitecture[] = {CpuLevel::kPlain, CpuLevel::kNeon};
+CpuLevel Detect() { return CpuLevel::kNeon; }
+
 #else
 
+constexpr CpuLevel kArchitecture[] = {CpuLevel::kPlain};
 CpuLevel Detect() { return CpuLevel::kPlain; }
 
 #endif
@@ -75,6 +85,17 @@ std::optional<CpuLevel> CpuLevelFromName(std::string_view name) {
   }
   return std::nullopt;
 }
+
+std::string CpuLevelNames() {
+  std::string names;
+  for (std::size_t index = 0; index < kNames.size(); ++index) {
+    if (index > 0) names += index + 1 < kNames.size() ? ", " : " and ";
+    names += kNames[index];
+  }
+  return names;
+}
+
+std::span<const CpuLevel> LevelsOfArchitecture() { return kArchitecture; }
 
 CpuLevel DetectCpuLevel() {
   static const CpuLevel level = Detect();

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "cli/kernel_levels.h"
 #include "cli/output.h"
 #include "cli/sizes.h"
 #include "culet/culet.h"
@@ -72,20 +73,7 @@ CacheState LookAtCache(const fs::path& folder) {
 // What a user should mend, each with how.
 std::vector<std::string> Advice(const MachineInfo& machine, const CacheState& cache,
                                 const hub::Settings& settings) {
-  std::vector<std::string> advice;
-  const auto is_available = [&](const std::string& name) {
-    return std::ranges::any_of(machine.levels, [&](const KernelLevel& level) {
-      return level.name == name && level.available;
-    });
-  };
-  if (!is_available("avx2")) {
-    advice.emplace_back(
-        "this CPU has no AVX2: only the portable kernels run, many times slower than it could be");
-  }
-  if (machine.level_forced) {
-    advice.push_back("CULET_CPU forces the kernels of level " + machine.level +
-                     "; unset it for the best ones");
-  }
+  std::vector<std::string> advice = KernelLevelsAdvice(machine);
   std::uint64_t smallest = 0;
   for (const PublishedModel& model : PublishedModels()) {
     if (smallest == 0 || model.resident_bytes < smallest) smallest = model.resident_bytes;
@@ -125,17 +113,6 @@ void Line(const std::string& name, const std::string& value) {
   Output::Standard().Write(fmt::format("{:<14} {}\n", name, value));
 }
 
-std::string LevelsText(const MachineInfo& machine) {
-  std::string text;
-  for (const KernelLevel& level : machine.levels) {
-    if (!text.empty()) text += ", ";
-    text += level.name;
-    if (level.name == machine.level) text += " (used)";
-    if (!level.available) text += level.name == "amx" ? " (not built yet)" : " (not on this CPU)";
-  }
-  return text;
-}
-
 int RunDoctor(bool json) {
   const MachineInfo machine = DescribeMachine();
   const hub::Settings settings = hub::ReadSettings(hub::ProcessEnvironment, FileSystem::Real());
@@ -161,7 +138,7 @@ int RunDoctor(bool json) {
     return 0;
   }
   Line("processor", fmt::format("{}, {} threads", machine.cpu_model, machine.threads));
-  Line("kernels", LevelsText(machine));
+  Line("kernels", KernelLevelsText(machine));
   Line("memory", fmt::format("{} free of {}", FormatBytes(machine.free_bytes),
                              FormatBytes(machine.memory_bytes)));
   Line("cache",

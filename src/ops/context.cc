@@ -21,12 +21,13 @@ std::string LevelList() {
 // Throws where the machine, or culet, lacks `level`.
 CpuLevel Checked(CpuLevel level, const std::string& place) {
   const std::string name(CpuLevelName(level));
-  if (level > DetectCpuLevel()) {
+  const std::span<const CpuLevel> known = LevelsOfArchitecture();
+  if (level > DetectCpuLevel() || std::ranges::find(known, level) == known.end()) {
     throw Error(ErrorKind::kInvalidArgument, place + " asks for kernels of level \"" + name +
                                                  "\"; this CPU (" + CpuModelName() + ") has " +
                                                  LevelList() + ". Choose one of these.");
   }
-  if (level > HighestBuiltLevel()) {
+  if (!IsBuilt(level)) {
     throw Error(ErrorKind::kInvalidArgument, place + " asks for kernels of level \"" + name +
                                                  "\", which culet does not have yet; here it has " +
                                                  LevelList() + ". Choose one of these.");
@@ -40,23 +41,28 @@ constexpr std::size_t kAlignment = 64;
 
 CpuLevel ChosenLevel() {
   const char* forced = std::getenv("CULET_CPU");
-  if (forced == nullptr || *forced == '\0') return AvailableLevels().back();
+  if (forced == nullptr || *forced == '\0') return BestLevel();
   const std::optional<CpuLevel> level = CpuLevelFromName(forced);
   if (!level) {
-    throw Error(
-        ErrorKind::kInvalidArgument,
-        "CULET_CPU is \"" + std::string(forced) +
-            "\"; culet knows plain, avx2, avx512, avx512bf16 and amx, and this machine has " +
-            LevelList() + ".");
+    throw Error(ErrorKind::kInvalidArgument, "CULET_CPU is \"" + std::string(forced) +
+                                                 "\"; culet knows " + CpuLevelNames() +
+                                                 ", and this machine has " + LevelList() + ".");
   }
   return Checked(*level, "CULET_CPU");
 }
 
+CpuLevel BestLevel() {
+  CpuLevel best = CpuLevel::kPlain;
+  for (const CpuLevel level : AvailableLevels()) {
+    if (IsProven(level)) best = level;
+  }
+  return best;
+}
+
 std::vector<CpuLevel> AvailableLevels() {
-  const CpuLevel highest = std::min(DetectCpuLevel(), HighestBuiltLevel());
   std::vector<CpuLevel> levels;
-  for (int index = 0; index <= static_cast<int>(highest); ++index) {
-    levels.push_back(static_cast<CpuLevel>(index));
+  for (const CpuLevel level : LevelsOfArchitecture()) {
+    if (level <= DetectCpuLevel() && IsBuilt(level)) levels.push_back(level);
   }
   return levels;
 }

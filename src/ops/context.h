@@ -58,10 +58,12 @@ class Context {
   OpProfile* profile_ = nullptr;
 };
 
-// The highest level of this CPU that has run on real hardware, or what CULET_CPU names; a level
-// that the machine lacks, or an unknown name, throws Error(kInvalidArgument) listing those that it
-// has.
+// BestLevel(), or what CULET_CPU names; a level that the machine lacks, or an unknown name, throws
+// Error(kInvalidArgument) listing those that it has.
 CpuLevel ChosenLevel();
+
+// The highest level of this CPU whose kernels have run on real hardware.
+CpuLevel BestLevel();
 
 // Levels that this machine can run, from plain upwards.
 std::vector<CpuLevel> AvailableLevels();

@@ -39,7 +39,7 @@ double PeakOf(Context& ctx, float (*run)(std::int64_t), std::int64_t step) {
 }  // namespace
 
 double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds) {
-  const CpuKernels& kernels = KernelsOf(AvailableLevels().back());
+  const CpuKernels& kernels = KernelsOf(BestLevel());
   // Pieces of a pass, so that a long buffer does not overrun `seconds` by much.
   constexpr std::size_t kPiece = std::size_t{16} << 20;
   const auto threads = static_cast<std::size_t>(pool.threads());

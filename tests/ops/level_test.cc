@@ -24,6 +24,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   EXPECT_EQ(kernels.matmul_bf16_exact.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
+  EXPECT_EQ(kernels.matmul_int8.level, std::min(GetParam(), CpuLevel::kAvx2));
+  EXPECT_EQ(kernels.matmul_int4.level, std::min(GetParam(), CpuLevel::kAvx2));
   EXPECT_EQ(kernels.attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.dense_attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.layer_norm.level, std::min(GetParam(), CpuLevel::kAvx512));
@@ -32,8 +34,9 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
 
 TEST_P(ForcedLevel, HasEveryKernelOfTheTable) {
   const CpuKernels& kernels = KernelsOf(GetParam());
-  for (const MatMulKernel* kernel : {&kernels.matmul_f32, &kernels.matmul_bf16,
-                                     &kernels.matmul_bf16_exact, &kernels.matmul_f16}) {
+  for (const MatMulKernel* kernel :
+       {&kernels.matmul_f32, &kernels.matmul_bf16, &kernels.matmul_bf16_exact, &kernels.matmul_f16,
+        &kernels.matmul_int8, &kernels.matmul_int4}) {
     EXPECT_NE(kernel->run, nullptr);
     EXPECT_NE(kernel->pack, nullptr);
     EXPECT_NE(kernel->operand_bytes, nullptr);
@@ -88,9 +91,28 @@ TEST(Level, OneThatThisMachineOrCuletLacksIsRefusedByName) {
   EXPECT_THAT(message, testing::HasSubstr(std::string(CpuLevelName(levels.back()))));
 }
 
-TEST(Level, WithoutTheVariableTheHighestAvailableIsChosen) {
+TEST(Level, OneOfAnotherArchitectureIsRefused) {
+#if defined(__aarch64__)
+  EXPECT_THAT(MessageOf("avx2"), testing::HasSubstr("has plain, neon"));
+#else
+  EXPECT_THAT(MessageOf("neon"), testing::HasSubstr("level \"neon\"; this CPU"));
+#endif
+}
+
+TEST(Level, WithoutTheVariableTheHighestThatHasRunOnRealHardwareIsChosen) {
   unsetenv("CULET_CPU");
-  EXPECT_EQ(Context(1).level(), AvailableLevels().back());
+  CpuLevel highest = CpuLevel::kPlain;
+  for (const CpuLevel level : AvailableLevels()) {
+    // Only under an emulator so far.
+    if (level != CpuLevel::kNeon) highest = level;
+  }
+  EXPECT_EQ(Context(1).level(), highest);
+}
+
+TEST(Level, OneThatNeverRanOnRealHardwareIsNotProven) {
+  EXPECT_TRUE(IsProven(CpuLevel::kPlain));
+  EXPECT_FALSE(IsProven(CpuLevel::kNeon));
+  EXPECT_FALSE(IsProven(CpuLevel::kAmx));  // not even built
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 // of its own for an op keeps the one below. Ops check shapes and split work over threads; kernels
 // get raw pointers that already fit, and neither allocate, throw nor know of threads.
 //
-// To add a kernel: a file in ops/cpu/<level>/, a line in that level's Fill function (table.h).
+// To add a kernel: a file in ops/cpu/<level>/, a line in that level's Fill function (table.h). A
+// new level is a row of table.cc, not `proven` until it has run on a CPU that has it.
 #pragma once
 
 #include <cstddef>
@@ -161,7 +162,9 @@ struct CpuKernels {
 
 // The table of `level`. The machine must have the level.
 const CpuKernels& KernelsOf(CpuLevel level);
-// The highest level that has kernels here.
-CpuLevel HighestBuiltLevel();
+// Whether `level` has kernels in this build.
+bool IsBuilt(CpuLevel level);
+// Whether they have run on real hardware. Those that have not are never chosen, only named.
+bool IsProven(CpuLevel level);
 
 }  // namespace culet

@@ -5,18 +5,24 @@
 namespace culet {
 namespace {
 
-using Fill = void (*)(CpuKernels&);
+struct Row {
+  CpuLevel level;
+  void (*fill)(CpuKernels& table);
+  bool proven;  // has run on real hardware, not only under an emulator
+};
 
 // By level; each adds to what the ones before it have put there.
-constexpr Fill kFills[] = {
-    FillPlain,
-#if defined(__x86_64__)
-    FillAvx2,
-    FillAvx512,
-    FillAvx512Bf16,
+constexpr Row kRows[] = {
+    {CpuLevel::kPlain, FillPlain, true},
+#if defined(__aarch64__)
+    {CpuLevel::kNeon, FillNeon, false},
+#elif defined(__x86_64__)
+    {CpuLevel::kAvx2, FillAvx2, true},
+    {CpuLevel::kAvx512, FillAvx512, true},
+    {CpuLevel::kAvx512Bf16, FillAvx512Bf16, true},
 #endif
 };
-constexpr std::size_t kLevels = std::size(kFills);
+constexpr std::size_t kLevels = std::size(kRows);
 
 using Tables = std::array<CpuKernels, kLevels>;
 
@@ -24,21 +30,30 @@ using Tables = std::array<CpuKernels, kLevels>;
 Tables MakeTables() {
   Tables tables;
   for (std::size_t index = 0; index < kLevels; ++index) {
-    if (index > static_cast<std::size_t>(DetectCpuLevel())) break;
+    if (kRows[index].level > DetectCpuLevel()) break;
     if (index > 0) tables[index] = tables[index - 1];
-    kFills[index](tables[index]);
+    kRows[index].fill(tables[index]);
   }
   return tables;
 }
 
+// kLevels where nothing is built for `level`.
+std::size_t IndexOf(CpuLevel level) {
+  std::size_t index = 0;
+  while (index < kLevels && kRows[index].level != level) ++index;
+  return index;
+}
+
 }  // namespace
 
-CpuLevel HighestBuiltLevel() { return static_cast<CpuLevel>(kLevels - 1); }
+bool IsBuilt(CpuLevel level) { return IndexOf(level) < kLevels; }
+
+bool IsProven(CpuLevel level) { return IsBuilt(level) && kRows[IndexOf(level)].proven; }
 
 const CpuKernels& KernelsOf(CpuLevel level) {
   static const Tables tables = MakeTables();
-  CULET_DCHECK(level <= HighestBuiltLevel() && level <= DetectCpuLevel());
-  return tables[static_cast<std::size_t>(level)];
+  CULET_DCHECK(IsBuilt(level) && level <= DetectCpuLevel());
+  return tables[IndexOf(level)];
 }
 
 }  // namespace culet

@@ -6,7 +6,9 @@
 namespace culet {
 
 void FillPlain(CpuKernels& table);
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+void FillNeon(CpuKernels& table);
+#elif defined(__x86_64__)
 void FillAvx2(CpuKernels& table);
 void FillAvx512(CpuKernels& table);
 void FillAvx512Bf16(CpuKernels& table);

@@ -135,7 +135,7 @@ Options Parse(int argc, char** argv) {
     options.level = CpuLevelFromName(value);
     if (!options.level) {
       throw Error(ErrorKind::kInvalidArgument,
-                  "--cpu " + value + ": culet knows plain, avx2, avx512, avx512bf16 and amx");
+                  "--cpu " + value + ": culet knows " + CpuLevelNames());
     }
     Context(1, *options.level);  // says it if this machine lacks the level
   }
