@@ -15,12 +15,18 @@ namespace culet {
 inline constexpr double kF32Roundoff = 0x1p-24;
 inline constexpr double kBf16Roundoff = 0x1p-8;
 
-// Longest chain of roundings through which one product passes in Σ_k. The narrowest vector level
-// has 8 lanes (AVX2), each adding k/8 products one after the other, then log2(8) additions join
-// lanes, and k/768 joins blocks of k. vdpbf16ps: 16 lanes with two roundings a step, again k/8.
-// Plain sums in double and rounds once.
+// Of the narrowest vector level of this architecture: NEON's or AVX2's.
+#if defined(__aarch64__)
+inline constexpr double kFewestLanes = 4;
+#else
+inline constexpr double kFewestLanes = 8;
+#endif
+
+// Longest chain of roundings through which one product passes in Σ_k. Each lane adds k/kFewestLanes
+// products one after the other, then log2(8) additions at most join lanes, and k/768 joins blocks
+// of k. vdpbf16ps: 16 lanes with two roundings a step, k/8. Plain sums in double and rounds once.
 inline double DotDepth(std::int64_t k) {
-  return static_cast<double>(k) / 8 + 3 + static_cast<double>(k) / 768 + 2;
+  return static_cast<double>(k) / kFewestLanes + 3 + static_cast<double>(k) / 768 + 2;
 }
 
 // |computed − exact| ≤ depth·u·Σ|x·w|, to first order; the 1.01 covers the higher ones for depth <

@@ -33,13 +33,6 @@ namespace {
 #include "ops/cpu/simd/limits_inl.h"
 // clang-format on
 
-inline constexpr int kPanelRows = 4;
-// Of memory, for few rows.
-inline constexpr int kStreams = 4;
-// Outputs whose weights stay in the second-level cache while all rows pass.
-inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
-// Bytes of x that stay there beside them.
-inline constexpr std::int64_t kStripBytes = std::int64_t{192} << 10;
 inline constexpr std::int64_t kAheadBytes = 2048;
 
 CULET_INLINE __m256i LoadBytes(const void* p) {
@@ -204,55 +197,6 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
   }
 }
 
-// Few rows: bound by reading. The streams are the quarters of [begin, end), each of which runs
-// through memory without a gap.
-template <typename Block, int kRows>
-void RunStreams(const QuantizedRowsOf<typename Block::Value>& x, const Matrix& w,
-                std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
-  const std::int64_t tiles = (end - begin + kTileOutputs - 1) / kTileOutputs;
-  const std::int64_t quarter = (tiles + kStreams - 1) / kStreams * kTileOutputs;
-  for (std::int64_t n = begin; n < begin + quarter; n += kTileOutputs) {
-    RunTiles<Block, kRows, kStreams>(x, 0, w, n, quarter, end, out, out_stride);
-  }
-}
-
-// Rows [from, to) times a tile, in panels.
-template <typename Block>
-CULET_INLINE void RunRows(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t from,
-                          std::int64_t to, const Matrix& w, std::int64_t n, std::int64_t end,
-                          float* out, std::int64_t out_stride) {
-  std::int64_t row = from;
-  for (; row + kPanelRows <= to; row += kPanelRows) {
-    RunTiles<Block, kPanelRows, 1>(x, row, w, n, 0, end, out, out_stride);
-  }
-  switch (to - row) {
-    case 1: return RunTiles<Block, 1, 1>(x, row, w, n, 0, end, out, out_stride);
-    case 2: return RunTiles<Block, 2, 1>(x, row, w, n, 0, end, out, out_stride);
-    case 3: return RunTiles<Block, 3, 1>(x, row, w, n, 0, end, out, out_stride);
-    default: break;
-  }
-}
-
-template <typename Block>
-void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
-         std::int64_t end, float* out, std::int64_t out_stride) {
-  using Value = typename Block::Value;
-  const QuantizedRowsOf<Value> x(operand, rows, w.cols);
-  if (rows == 1) return RunStreams<Block, 1>(x, w, begin, end, out, out_stride);
-  if (rows == 2) return RunStreams<Block, 2>(x, w, begin, end, out, out_stride);
-  const auto row_bytes = x.width() * static_cast<std::int64_t>(sizeof(Value));
-  const std::int64_t pass =
-      std::max<std::int64_t>(1, kStripBytes / row_bytes / kPanelRows) * kPanelRows;
-  for (std::int64_t strip = begin; strip < end; strip += kStripOutputs) {
-    const std::int64_t strip_end = std::min(end, strip + kStripOutputs);
-    for (std::int64_t row = 0; row < rows; row += pass) {
-      for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
-        RunRows<Block>(x, row, std::min(rows, row + pass), w, n, end, out, out_stride);
-      }
-    }
-  }
-}
-
 // The 32 values of a group, −128 … 127, and where sums over them start.
 CULET_INLINE void StoreGroup(const __m256i* n, std::int8_t* q, QuantGroup* group) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -311,11 +255,12 @@ CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, Quan
   StoreGroup(n, q, group);
 }
 
-CULET_INLINE void StoreValues(std::int8_t* to, __m256i bytes) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q) {
+  std::memcpy(to, q, kQuantBlock);
 }
 // Each four columns as 0, 2, 1, 3.
-CULET_INLINE void StoreValues(std::int16_t* to, __m256i bytes) {
+CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q) {
+  const __m256i bytes = LoadBytes(q);
   const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
   const __m256i odd = _mm256_srai_epi16(bytes, 8);
   const __m256i low = _mm256_unpacklo_epi32(even, odd);
@@ -325,27 +270,7 @@ CULET_INLINE void StoreValues(std::int16_t* to, __m256i bytes) {
                       _mm256_permute2x128_si256(low, high, 0x31));
 }
 
-template <typename Value>
-void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
-          std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  const QuantizedRowsOf<Value> packed(operand, rows, k);
-  for (std::int64_t row = begin; row < end; ++row) {
-    const float* from = x + row * x_stride;
-    Value* to = packed.row(row);
-    QuantGroup* group = packed.groups(row);
-    for (std::int64_t i = 0; i < k; i += kQuantBlock, ++group) {
-      std::int8_t q[kQuantBlock];
-      const bool whole = i + kQuantBlock <= k;
-      if (scale != 0) {
-        whole ? Quantize32To(scale, from + i, q, group)
-              : QuantizeGroupTo(scale, from + i, k - i, q, group);
-      } else {
-        whole ? Quantize32(from + i, q, group) : QuantizeGroup(from + i, k - i, q, group);
-      }
-      StoreValues(to + i, LoadBytes(q));
-    }
-  }
-}
+#include "ops/cpu/simd/matmul_integer_inl.h"
 
 struct ByteSteps {
   using Vector = __m256i;

@@ -124,7 +124,7 @@ CULET_INLINE float ReduceMax(F32 a) {
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
 }
-CULET_INLINE __m128 Reduce4(F32 a, F32 b, F32 c, F32 d) {
+CULET_INLINE Four Reduce4(F32 a, F32 b, F32 c, F32 d) {
   const __m256 ab = _mm256_add_ps(_mm256_unpacklo_ps(a.v, b.v), _mm256_unpackhi_ps(a.v, b.v));
   const __m256 cd = _mm256_add_ps(_mm256_unpacklo_ps(c.v, d.v), _mm256_unpackhi_ps(c.v, d.v));
   const __m256 halves = _mm256_add_ps(

@@ -1,5 +1,5 @@
 // The vocabulary of vectors for AVX-512: 16 lanes of f32. Included inside a target region and an
-// ISA's namespace; avx2/vec_inl.h has the same names.
+// ISA's namespace; avx2/vec_inl.h and neon/vec_inl.h have the same names.
 
 // Registers: 24 sums of a tile, the rest for what they are fed with.
 inline constexpr int kLanes = 16;
@@ -75,7 +75,7 @@ CULET_INLINE F32 Div(F32 a, F32 b) { return {_mm512_div_ps(a.v, b.v)}; }
 // a·b + c and c − a·b, rounded once.
 CULET_INLINE F32 Fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 CULET_INLINE F32 Fnma(F32 a, F32 b, F32 c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
-// `b` where either is NaN.
+// NaN where b is. Where only a is, NaN or b.
 CULET_INLINE F32 Min(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
 CULET_INLINE F32 Max(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
 CULET_INLINE F32 Abs(F32 a) { return {_mm512_abs_ps(a.v)}; }
@@ -105,7 +105,7 @@ CULET_INLINE float ReduceMax(F32 a) { return _mm512_reduce_max_ps(a.v); }
 // The sums of four vectors, each in the same fixed order: lanes i and i+2 of each quarter, then
 // both of these, then quarters 0+2 and 1+3, then both. What stands in the other three does not
 // matter.
-CULET_INLINE __m128 Reduce4(F32 a, F32 b, F32 c, F32 d) {
+CULET_INLINE Four Reduce4(F32 a, F32 b, F32 c, F32 d) {
   const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a.v, b.v), _mm512_unpackhi_ps(a.v, b.v));
   const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c.v, d.v), _mm512_unpackhi_ps(c.v, d.v));
   const __m512 quarters = _mm512_add_ps(

@@ -61,12 +61,10 @@ CULET_INLINE void FetchFor(const FourKeys& keys, std::int64_t i) {
   for (int c = 0; c < 4; ++c) {
     const auto here = reinterpret_cast<std::uintptr_t>(keys.at[c] + i * K::kElementBytes);
     if (!half || even) {
-      _mm_prefetch(reinterpret_cast<const char*>(here + static_cast<std::uintptr_t>(keys.next)),
-                   _MM_HINT_T1);
+      FetchLine(here + static_cast<std::uintptr_t>(keys.next));
     }
     if (!half || !even) {
-      _mm_prefetch(reinterpret_cast<const char*>(here + static_cast<std::uintptr_t>(keys.value)),
-                   _MM_HINT_T1);
+      FetchLine(here + static_cast<std::uintptr_t>(keys.value));
     }
   }
 }
@@ -100,8 +98,8 @@ CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys
     }
   }
   for (int query = 0; query < kQueries; ++query) {
-    _mm_storeu_ps(scores + query * kBlockKeys,
-                  Reduce4(acc[query][0], acc[query][1], acc[query][2], acc[query][3]));
+    StoreFour(scores + query * kBlockKeys,
+              Reduce4(acc[query][0], acc[query][1], acc[query][2], acc[query][3]));
   }
 }
 

@@ -95,20 +95,19 @@ CULET_INLINE Tile<P> TileAt(const typename P::Element* weights, std::int64_t k, 
 
 template <typename Element>
 CULET_INLINE void Fetch(const Element* p, std::int64_t ahead) {
-  // As a number: the place may lie past the weight's end, where nothing is read.
-  const auto address =
-      reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(ahead) * sizeof(Element);
-  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T1);
+  // As a number: the place may lie past the weight's end.
+  FetchLine(reinterpret_cast<std::uintptr_t>(p) +
+            static_cast<std::uintptr_t>(ahead) * sizeof(Element));
 }
 
 // out[0 … count) = or += sums.
-CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool first) {
+CULET_INLINE void PutSums(float* out, Four sums, std::int64_t count, bool first) {
   if (count == kTileStreams) {
-    _mm_storeu_ps(out, first ? sums : _mm_add_ps(_mm_loadu_ps(out), sums));
+    StoreFour(out, first ? sums : LoadFour(out) + sums);
     return;
   }
   alignas(16) float values[kTileStreams];
-  _mm_store_ps(values, sums);
+  StoreFour(values, sums);
   for (std::int64_t c = 0; c < count; ++c) out[c] = first ? values[c] : out[c] + values[c];
 }
 
@@ -116,7 +115,7 @@ CULET_INLINE void PutSums(float* out, __m128 sums, std::int64_t count, bool firs
 // what follows in the streams [kFetchFrom, kFetchTo).
 template <typename P, int kRows, int kFetchFrom, int kFetchTo>
 CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
-                              std::int64_t length, __m128* sums) {
+                              std::int64_t length, Four* sums) {
   F32 acc[kRows][kTileStreams];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kTileStreams; ++c) acc[row][c] = Zero();
@@ -147,10 +146,10 @@ CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
 }
 
 // out[c·spread] = or += the c-th sum, for the first `count`.
-CULET_INLINE void PutSpread(float* out, std::int64_t spread, __m128 sums, std::int64_t count,
+CULET_INLINE void PutSpread(float* out, std::int64_t spread, Four sums, std::int64_t count,
                             bool first) {
   alignas(16) float values[kTileStreams];
-  _mm_store_ps(values, sums);
+  StoreFour(values, sums);
   for (std::int64_t c = 0; c < count; ++c) {
     out[c * spread] = first ? values[c] : out[c * spread] + values[c];
   }
@@ -177,7 +176,7 @@ void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
       tile.ahead = kAheadBytes / static_cast<std::int64_t>(sizeof(typename P::Element));
       for (std::int64_t row = 0; row < rows; row += kRows) {
         const typename P::Operand* panel = x + rows_padded * block + row * length_padded;
-        __m128 sums[kRows];
+        Four sums[kRows];
         if (rows <= kRows) {
           DirectBlock<P, kRows, 0, 4>(panel, tile, length, sums);
         } else if (row == 0) {
@@ -200,7 +199,7 @@ void RunDirect(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
 // that comes next.
 template <typename P, int kRows, bool kFetch>
 CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Operand* w,
-                            std::int64_t steps, const Tile<P>& source, __m128* sums) {
+                            std::int64_t steps, const Tile<P>& source, Four* sums) {
   F32 acc[kRows][kTileStreams];
   for (int row = 0; row < kRows; ++row) {
     for (int c = 0; c < kTileStreams; ++c) acc[row][c] = Zero();
@@ -263,7 +262,7 @@ void RunTiles(const typename P::Operand* x, std::int64_t rows, std::int64_t k,
           PackTile<P>(source, length, tile);
           for (std::int64_t row = first; row < last; row += kRows) {
             const typename P::Operand* panel = x + rows_padded * block + row * length_padded;
-            __m128 sums[kRows];
+            Four sums[kRows];
             if (row == 0) {
               TileBlock<P, kRows, true>(panel, tile, length_padded / P::kStep, source, sums);
             } else {

@@ -1,13 +1,14 @@
 // Regions of code compiled for more than the base CPU: by attributes on each function, never by
 // compiler flags, so that no inline function of a shared header leaks into the base build.
 //
-//   #include "ops/cpu/simd/target.h"      first: it brings <immintrin.h>
+//   #include "ops/cpu/simd/target.h"      first: it brings the intrinsics
 //   … every other include
 //   CULET_TARGET_BEGIN("avx2,fma,f16c")
 //   namespace culet::avx2 { … }
 //   CULET_TARGET_END
 //
 // Inside: no lambdas (g++ does not give them the target) and no includes of other rooms.
+// On aarch64, whose base CPU has NEON, there are no regions.
 #pragma once
 
 // g++ 12 takes the deliberately undefined operands inside its own AVX-512 intrinsics for mistakes
@@ -16,7 +17,13 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
+#include <cstdint>
+#include <cstring>
 
 #define CULET_DO_PRAGMA(x) _Pragma(#x)
 #if defined(__clang__)
@@ -36,3 +43,26 @@
 
 // For the vocabulary: called in every inner loop.
 #define CULET_INLINE inline __attribute__((always_inline))
+
+namespace culet {
+
+// What every level has: four f32 in a register, which Reduce4 makes of four vectors, and + between
+// them.
+#if defined(__aarch64__)
+using Four = float32x4_t;
+#else
+using Four = __m128;
+#endif
+CULET_INLINE Four LoadFour(const float* p) {
+  Four four;
+  std::memcpy(&four, p, sizeof(four));
+  return four;
+}
+CULET_INLINE void StoreFour(float* p, Four four) { std::memcpy(p, &four, sizeof(four)); }
+
+// Into the second-level cache. `address` may lie where nothing is: nothing is read there.
+CULET_INLINE void FetchLine(std::uintptr_t address) {
+  __builtin_prefetch(reinterpret_cast<const void*>(address), 0, 2);
+}
+
+}  // namespace culet

@@ -1,0 +1,87 @@
+// Products of integer weights with quantised rows: which rows meet which tiles of weights, and
+// when. Included inside a level's namespace, after its
+//   RunTiles<Block, kRows, kTiles>(x, row, w, n, spread, end, out, out_stride)
+//       kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on; what
+//       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x
+//   Quantize32(x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it
+//   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
+//   StoreValues(to, q)         32 int8 in the order that the level's products read.
+
+inline constexpr int kPanelRows = 4;
+// Of memory, for few rows.
+inline constexpr int kStreams = 4;
+// Outputs whose weights stay in the second-level cache while all rows pass.
+inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
+// Bytes of x that stay there beside them.
+inline constexpr std::int64_t kStripBytes = std::int64_t{192} << 10;
+
+// Few rows: bound by reading. The streams are the quarters of [begin, end), each of which runs
+// through memory without a gap.
+template <typename Block, int kRows>
+void RunStreams(const QuantizedRowsOf<typename Block::Value>& x, const Matrix& w,
+                std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
+  const std::int64_t tiles = (end - begin + kTileOutputs - 1) / kTileOutputs;
+  const std::int64_t quarter = (tiles + kStreams - 1) / kStreams * kTileOutputs;
+  for (std::int64_t n = begin; n < begin + quarter; n += kTileOutputs) {
+    RunTiles<Block, kRows, kStreams>(x, 0, w, n, quarter, end, out, out_stride);
+  }
+}
+
+// Rows [from, to) times a tile, in panels.
+template <typename Block>
+CULET_INLINE void RunRows(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t from,
+                          std::int64_t to, const Matrix& w, std::int64_t n, std::int64_t end,
+                          float* out, std::int64_t out_stride) {
+  std::int64_t row = from;
+  for (; row + kPanelRows <= to; row += kPanelRows) {
+    RunTiles<Block, kPanelRows, 1>(x, row, w, n, 0, end, out, out_stride);
+  }
+  switch (to - row) {
+    case 1: return RunTiles<Block, 1, 1>(x, row, w, n, 0, end, out, out_stride);
+    case 2: return RunTiles<Block, 2, 1>(x, row, w, n, 0, end, out, out_stride);
+    case 3: return RunTiles<Block, 3, 1>(x, row, w, n, 0, end, out, out_stride);
+    default: break;
+  }
+}
+
+template <typename Block>
+void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+         std::int64_t end, float* out, std::int64_t out_stride) {
+  using Value = typename Block::Value;
+  const QuantizedRowsOf<Value> x(operand, rows, w.cols);
+  if (rows == 1) return RunStreams<Block, 1>(x, w, begin, end, out, out_stride);
+  if (rows == 2) return RunStreams<Block, 2>(x, w, begin, end, out, out_stride);
+  const auto row_bytes = x.width() * static_cast<std::int64_t>(sizeof(Value));
+  const std::int64_t pass =
+      std::max<std::int64_t>(1, kStripBytes / row_bytes / kPanelRows) * kPanelRows;
+  for (std::int64_t strip = begin; strip < end; strip += kStripOutputs) {
+    const std::int64_t strip_end = std::min(end, strip + kStripOutputs);
+    for (std::int64_t row = 0; row < rows; row += pass) {
+      for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
+        RunRows<Block>(x, row, std::min(rows, row + pass), w, n, end, out, out_stride);
+      }
+    }
+  }
+}
+
+template <typename Value>
+void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+          std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
+  const QuantizedRowsOf<Value> packed(operand, rows, k);
+  for (std::int64_t row = begin; row < end; ++row) {
+    const float* from = x + row * x_stride;
+    Value* to = packed.row(row);
+    QuantGroup* group = packed.groups(row);
+    for (std::int64_t i = 0; i < k; i += kQuantBlock, ++group) {
+      std::int8_t q[kQuantBlock];
+      const bool whole = i + kQuantBlock <= k;
+      if (scale != 0) {
+        whole ? Quantize32To(scale, from + i, q, group)
+              : QuantizeGroupTo(scale, from + i, k - i, q, group);
+      } else {
+        whole ? Quantize32(from + i, q, group) : QuantizeGroup(from + i, k - i, q, group);
+      }
+      StoreValues(to + i, q);
+    }
+  }
+}
