@@ -101,6 +101,17 @@ test-faults: python  ## Pulls under random faults from a hub of our own: RUNS=50
 test-mutants: python  ## Builds wrong variants of the engine and shows that the suite catches each
 	@tools/mutate.sh
 
+# Whatever is not empty: the short form, as continuous integration runs it.
+SHORT ?=
+.PHONY: test-qemu
+test-qemu:  ## The ops' tests on emulated CPUs: 64-bit ARM, and x86-64 without AVX (SHORT=1: 3 minutes of it)
+	@tools/install_deps.sh qemu
+	@$(call configure,aarch64)
+	@$(call compile,aarch64) --target $(if $(SHORT),culet_ops_tests,all)
+	@$(call configure,release,-DCULET_TESTS=ON)
+	@$(call compile,release) --target culet culet_ops_tests
+	@JOBS=$(JOBS) tools/qemu.sh $(if $(SHORT),--short)
+
 # Which targets: make fuzz FUZZ_TARGETS="safetensors index".
 FUZZ_TARGETS ?=
 .PHONY: fuzz

@@ -8,6 +8,7 @@
 #   tools/install_deps.sh tidy         clang-tidy
 #   tools/install_deps.sh clang        clang, to build with it
 #   tools/install_deps.sh fuzz         clang with libFuzzer
+#   tools/install_deps.sh qemu         also emulators and a cross compiler, for tools/qemu.sh
 #   tools/install_deps.sh bench        also the micro-benchmarks' library
 #   tools/install_deps.sh --print SET  prints the set's packages, one a line, and installs nothing
 #
@@ -37,6 +38,7 @@ case ${1:-} in
   tidy) packages=("${test_packages[@]}" clang-tidy-14) ;;
   clang) packages=("${test_packages[@]}" clang-14) ;;
   fuzz) packages=("${build_packages[@]}" clang-14 libclang-rt-14-dev) ;;
+  qemu) packages=("${test_packages[@]}" qemu-user g++-aarch64-linux-gnu) ;;
   bench) packages=("${build_packages[@]}" libbenchmark-dev) ;;
   *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
