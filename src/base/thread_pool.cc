@@ -45,24 +45,47 @@ void LowerPriority() {
 
 struct ThreadPool::State {
   std::vector<std::thread> workers;
-  // What the current loop is; written by the caller before `generation` moves.
+
+  // What the current loop is. Written by the caller before `ticket` opens it, and read only by who
+  // holds one of its pieces, without which the loop does not end.
   std::int64_t count = 0;
-  std::int64_t share = 0;
+  std::int64_t piece = 0;  // indices of one
   const FunctionRef<void(std::int64_t, std::int64_t, int)>* body = nullptr;
 
-  std::atomic<std::uint64_t> generation{0};
-  std::atomic<int> pending{0};
+  // The loop's number of pieces, and in the lower half the next one that nobody has.
+  alignas(64) std::atomic<std::uint64_t> ticket{0};
+  alignas(64) std::atomic<std::uint32_t> done{0};  // pieces of the loop
   std::atomic<bool> stop{false};
 
-  std::mutex mutex;  // guards sleeping only
+  alignas(64) std::mutex mutex;  // guards sleeping only
   std::condition_variable wake;
-  std::condition_variable done;  // for a caller that does not work
-  int sleepers = 0;              // under mutex
+  std::condition_variable finished;  // for a caller that does not work
+  int sleepers = 0;                  // under mutex
+  std::uint64_t loops = 0;           // so far, under mutex
 
-  void Run(int thread) const {
-    const std::int64_t begin = std::min(count, share * thread);
-    const std::int64_t end = std::min(count, begin + share);
-    if (begin < end) (*body)(begin, end, thread);
+  static std::uint32_t Pieces(std::uint64_t ticket) {
+    return static_cast<std::uint32_t>(ticket >> 32);
+  }
+  static std::uint32_t Next(std::uint64_t ticket) { return static_cast<std::uint32_t>(ticket); }
+
+  bool Open() const {
+    const std::uint64_t now = ticket.load(std::memory_order_acquire);
+    return Next(now) < Pieces(now);
+  }
+
+  // Runs pieces until none is left; true if this thread finished the loop's last one.
+  bool RunPieces(int thread) {
+    bool last = false;
+    while (Open()) {
+      // The loop may have ended and another begun since: what counts is what comes back from here.
+      const std::uint64_t mine = ticket.fetch_add(1, std::memory_order_acq_rel);
+      if (Next(mine) >= Pieces(mine)) break;
+      const std::int64_t begin = piece * Next(mine);
+      const std::int64_t end = std::min(count, begin + piece);
+      (*body)(begin, end, thread);
+      last = done.fetch_add(1, std::memory_order_acq_rel) + 1 == Pieces(mine);
+    }
+    return last;
   }
 };
 
@@ -88,72 +111,74 @@ ThreadPool::ThreadPool(int threads, ThreadPriority priority)
 ThreadPool::~ThreadPool() { Stop(); }
 
 void ThreadPool::Stop() {
-  state_->stop.store(true);
   {
-    std::lock_guard lock(state_->mutex);
-    state_->generation.fetch_add(1);
+    const std::lock_guard lock(state_->mutex);
+    state_->stop.store(true);
   }
   state_->wake.notify_all();
   for (std::thread& worker : state_->workers) worker.join();
 }
 
 void ThreadPool::Worker(int thread) {
-  std::uint64_t seen = 0;
-  for (;;) {
-    int spins = 0;
-    while (state_->generation.load(std::memory_order_acquire) == seen) {
+  int spins = 0;
+  while (!state_->stop.load(std::memory_order_relaxed)) {
+    if (!state_->Open()) {
       if (++spins < kSpins) {
         Pause();
         continue;
       }
       std::unique_lock lock(state_->mutex);
+      // Once awake it stays so for a while, even where the loop that woke it has ended: the next
+      // one is near.
+      const std::uint64_t seen = state_->loops;
       ++state_->sleepers;
-      state_->wake.wait(lock,
-                        [&] { return state_->generation.load(std::memory_order_acquire) != seen; });
+      state_->wake.wait(
+          lock, [&] { return state_->loops != seen || state_->Open() || state_->stop.load(); });
       --state_->sleepers;
     }
-    seen = state_->generation.load(std::memory_order_acquire);
-    if (state_->stop.load()) return;
-    state_->Run(thread);
-    const bool last = state_->pending.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    spins = 0;
+    const bool last = state_->RunPieces(thread);
     if (last && !caller_works_) {
       const std::lock_guard lock(state_->mutex);
-      state_->done.notify_one();
+      state_->finished.notify_one();
     }
   }
 }
 
 void ThreadPool::ParallelFor(std::int64_t count, std::int64_t grain,
-                             FunctionRef<void(std::int64_t, std::int64_t, int)> body) {
+                             FunctionRef<void(std::int64_t, std::int64_t, int)> body, int pieces) {
   if (count <= 0) return;
   grain = std::max<std::int64_t>(1, grain);
-  const std::int64_t grains = (count + grain - 1) / grain;
-  const std::int64_t share = (grains + threads_ - 1) / threads_ * grain;
   // Less than a grain is too little to hand over, even at low priority.
   if ((threads_ == 1 && caller_works_) || count <= grain) {
     body(0, count, 0);
     return;
   }
+  const std::int64_t grains = (count + grain - 1) / grain;
+  const std::int64_t most = std::int64_t{threads_} * std::max(1, pieces);
   state_->count = count;
-  state_->share = share;
+  state_->piece = (grains + most - 1) / most * grain;
   state_->body = &body;
-  state_->pending.store(static_cast<int>(state_->workers.size()), std::memory_order_relaxed);
+  const auto all = static_cast<std::uint32_t>((count + state_->piece - 1) / state_->piece);
+  state_->done.store(0, std::memory_order_relaxed);
   bool sleeping = false;
   {
     // The lock orders this against a worker that is about to sleep.
-    std::lock_guard lock(state_->mutex);
-    state_->generation.fetch_add(1, std::memory_order_release);
+    const std::lock_guard lock(state_->mutex);
+    ++state_->loops;
+    state_->ticket.store(std::uint64_t{all} << 32, std::memory_order_release);
     sleeping = state_->sleepers > 0;
   }
   if (sleeping) state_->wake.notify_all();
+  const auto finished = [&] { return state_->done.load(std::memory_order_acquire) == all; };
   if (!caller_works_) {
     std::unique_lock lock(state_->mutex);
-    state_->done.wait(lock, [&] { return state_->pending.load(std::memory_order_acquire) == 0; });
+    state_->finished.wait(lock, finished);
     return;
   }
-  state_->Run(0);
+  state_->RunPieces(0);
   int spins = 0;
-  while (state_->pending.load(std::memory_order_acquire) != 0) {
+  while (!finished()) {
     if (++spins < kSpins) {
       Pause();
     } else {

@@ -40,25 +40,29 @@ double PeakOf(Context& ctx, float (*run)(std::int64_t), std::int64_t step) {
 
 double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds) {
   const CpuKernels& kernels = KernelsOf(BestLevel());
-  // Pieces of a pass, so that a long buffer does not overrun `seconds` by much.
-  constexpr std::size_t kPiece = std::size_t{16} << 20;
-  const auto threads = static_cast<std::size_t>(pool.threads());
-  const std::size_t share = buffer.size() / threads / 256 * 256;
-  if (share == 0) return 0;
-  std::size_t at = 0;  // within each share
+  // A loop reads this much, so that a long buffer does not overrun `seconds` by much.
+  const std::size_t most = (std::size_t{16} << 20) * static_cast<std::size_t>(pool.threads());
+  constexpr std::int64_t kGrain = 4096;
+  constexpr int kPieces = 8;  // as products deal their weights
+  if (buffer.size() < static_cast<std::size_t>(kGrain)) return 0;
+  std::size_t at = 0;
   double bytes = 0;
   const Clock::time_point start = Clock::now();
   double elapsed = 0;
   do {
-    const std::size_t length = std::min(kPiece, share - at);
-    pool.ParallelFor(pool.threads(), 1, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t index = begin; index < end; ++index) {
-        const std::byte* piece = buffer.data() + static_cast<std::size_t>(index) * share + at;
-        sink.fetch_add(kernels.read_stream(piece, length), std::memory_order_relaxed);
-      }
-    });
-    bytes += static_cast<double>(length * threads);
-    at = at + length >= share ? 0 : at + length;
+    const auto length =
+        static_cast<std::int64_t>(std::min(most, buffer.size() - at)) / kGrain * kGrain;
+    pool.ParallelFor(
+        length, kGrain,
+        [&](std::int64_t begin, std::int64_t end, int) {
+          const std::byte* piece = buffer.data() + at + begin;
+          sink.fetch_add(kernels.read_stream(piece, static_cast<std::size_t>(end - begin)),
+                         std::memory_order_relaxed);
+        },
+        kPieces);
+    bytes += static_cast<double>(length);
+    at += static_cast<std::size_t>(length);
+    if (buffer.size() - at < static_cast<std::size_t>(kGrain)) at = 0;
     elapsed = SecondsSince(start);
   } while (elapsed < seconds);
   return bytes / elapsed * 1e-9;

@@ -15,6 +15,13 @@ constexpr std::int64_t kUnitOutputs = kTileOutputs;
 // Fewer multiply-adds than this (some 2 µs of one core) cost less than waking a thread.
 constexpr std::int64_t kParallelProducts = 65536;
 
+// Units that kernels for few rows read side by side: fewer leave some of their streams idle.
+constexpr std::int64_t kUnitsAtOnce = 4;
+// Bytes of weights of a piece that is dealt to a thread: some 5 µs of reading, so that no thread
+// waits long for another that was held up, and enough for the hardware's fetching to run ahead.
+constexpr std::int64_t kPieceBytes = std::int64_t{128} << 10;
+constexpr std::int64_t kMostPieces = 32;  // a thread
+
 void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
   if (x.extent(1) != w.cols || out.extent(0) != x.extent(0) || out.extent(1) != w.rows) {
     ThrowShape("MatMul: x " + ShapeText(x) + " does not fit W [" + std::to_string(w.rows) + ", " +
@@ -85,9 +92,11 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
                 std::span<const MatMulTarget> targets, std::byte* operand) {
   Pack(ctx, sharing, x, operand);
   std::int64_t units = 0;
+  std::int64_t bytes = 0;
   for (const MatMulTarget& target : targets) {
     if (!sharing.has(ctx, target.w)) continue;
     units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
+    bytes += static_cast<std::int64_t>(target.w.bytes());
   }
   const auto run = [&](std::int64_t begin, std::int64_t end, int) {
     std::int64_t first = 0;  // unit at which the target begins
@@ -109,7 +118,10 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
   if (units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
     run(0, units, 0);
   } else {
-    ctx.pool().ParallelFor(units, 1, run);
+    const std::int64_t threads = ctx.pool().threads();
+    const std::int64_t pieces = bytes / (kPieceBytes * threads);
+    ctx.pool().ParallelFor(units, units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1, run,
+                           static_cast<int>(std::clamp<std::int64_t>(pieces, 1, kMostPieces)));
   }
 }
 

@@ -1,5 +1,5 @@
-// If this fails, a parallel loop leaves work out, does it twice, or hands it out differently from
-// run to run.
+// If this fails, a parallel loop leaves work out, does it twice, cuts it differently from run to
+// run, or waits for a thread that has nothing to do.
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
@@ -13,22 +13,31 @@
 #include <mutex>
 #include <set>
 #include <thread>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace culet {
 namespace {
 
-using Share = std::tuple<std::int64_t, std::int64_t, int>;
+using Piece = std::pair<std::int64_t, std::int64_t>;  // begin, end
 
-std::set<Share> SharesOf(ThreadPool& pool, std::int64_t count, std::int64_t grain) {
+struct Dealt {
+  std::set<Piece> pieces;
+  std::set<int> threads;
+};
+
+Dealt DealtBy(ThreadPool& pool, std::int64_t count, std::int64_t grain, int pieces) {
   std::mutex mutex;
-  std::set<Share> shares;
-  pool.ParallelFor(count, grain, [&](std::int64_t begin, std::int64_t end, int thread) {
-    const std::lock_guard lock(mutex);
-    shares.insert({begin, end, thread});
-  });
-  return shares;
+  Dealt dealt;
+  pool.ParallelFor(
+      count, grain,
+      [&](std::int64_t begin, std::int64_t end, int thread) {
+        const std::lock_guard lock(mutex);
+        EXPECT_TRUE(dealt.pieces.insert({begin, end}).second) << "a piece was dealt twice";
+        dealt.threads.insert(thread);
+      },
+      pieces);
+  return dealt;
 }
 
 class ThreadPools : public ::testing::TestWithParam<ThreadPriority> {};
@@ -38,33 +47,72 @@ INSTANTIATE_TEST_SUITE_P(Priorities, ThreadPools,
                            return priority.param == ThreadPriority::kLow ? "Low" : "Normal";
                          });
 
-TEST_P(ThreadPools, EveryIndexIsCoveredOnceBySharesOfWholeGrains) {
+TEST_P(ThreadPools, EveryIndexIsCoveredOnceByPiecesOfWholeGrains) {
   for (const int threads : {1, 2, 3, 7}) {
     ThreadPool pool(threads, GetParam());
-    for (const std::int64_t count : {0, 1, 2, 3, 7, 16, 63, 64, 65, 1000}) {
-      for (const std::int64_t grain : {1, 2, 16, 64, 5000}) {
-        const std::set<Share> shares = SharesOf(pool, count, grain);
-        std::int64_t next = 0;
-        std::set<int> used;
-        for (const auto& [begin, end, thread] : shares) {
-          EXPECT_EQ(begin, next);
-          EXPECT_LT(begin, end);
-          EXPECT_TRUE(end == count || (end - begin) % grain == 0);
-          EXPECT_TRUE(thread >= 0 && thread < threads);
-          EXPECT_TRUE(used.insert(thread).second) << "a thread got two shares";
-          next = end;
+    for (const int pieces : {1, 4}) {
+      for (const std::int64_t count : {0, 1, 2, 3, 7, 16, 63, 64, 65, 1000}) {
+        for (const std::int64_t grain : {1, 2, 16, 64, 5000}) {
+          const Dealt dealt = DealtBy(pool, count, grain, pieces);
+          std::int64_t next = 0;
+          for (const auto& [begin, end] : dealt.pieces) {
+            EXPECT_EQ(begin, next);
+            EXPECT_LT(begin, end);
+            EXPECT_TRUE(end == count || (end - begin) % grain == 0);
+            next = end;
+          }
+          EXPECT_EQ(next, count) << threads << " threads, count " << count << ", grain " << grain;
+          EXPECT_LE(dealt.pieces.size(), static_cast<std::size_t>(threads) * pieces);
+          for (const int thread : dealt.threads) EXPECT_TRUE(thread >= 0 && thread < threads);
         }
-        EXPECT_EQ(next, count) << threads << " threads, count " << count << ", grain " << grain;
       }
     }
   }
 }
 
-TEST_P(ThreadPools, WhoGetsWhatDependsOnCountGrainAndThreadsAlone) {
+TEST_P(ThreadPools, ThePiecesDependOnCountGrainAndThreadsAlone) {
   ThreadPool pool(3, GetParam());
   ThreadPool normal(3);
-  const std::set<Share> first = SharesOf(normal, 100, 8);
-  for (int round = 0; round < 50; ++round) EXPECT_EQ(SharesOf(pool, 100, 8), first);
+  const std::set<Piece> first = DealtBy(normal, 100, 8, 2).pieces;
+  EXPECT_EQ(first.size(), 5u);  // of 24, as 6 pieces of 13 grains are 3 grains each
+  for (int round = 0; round < 50; ++round) EXPECT_EQ(DealtBy(pool, 100, 8, 2).pieces, first);
+}
+
+TEST_P(ThreadPools, AThreadThatIsHeldUpLeavesTheOtherPiecesToTheRest) {
+  ThreadPool pool(3, GetParam());
+  std::atomic<int> others{0};
+  std::atomic<bool> in_time{false};
+  pool.ParallelFor(
+      12, 1,
+      [&](std::int64_t begin, std::int64_t, int) {
+        if (begin > 0) {
+          ++others;
+          return;
+        }
+        const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+        while (others < 11 && std::chrono::steady_clock::now() < patience)
+          std::this_thread::yield();
+        in_time = others == 11;
+      },
+      4);
+  EXPECT_TRUE(in_time) << others << " of 11 pieces were run beside the one that waits";
+}
+
+// A loop must not see pieces of the one before it or after it.
+TEST_P(ThreadPools, ShortLoopsInARowStayApart) {
+  ThreadPool pool(4, GetParam());
+  std::vector<int> runs(64);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::int64_t count = 2 + round % 63;
+    std::fill(runs.begin(), runs.end(), 0);
+    pool.ParallelFor(
+        count, 1,
+        [&](std::int64_t begin, std::int64_t end, int) {
+          for (std::int64_t i = begin; i < end; ++i) ++runs[static_cast<std::size_t>(i)];
+        },
+        3);
+    ASSERT_EQ(std::count(runs.begin(), runs.end(), 1), count) << round;
+  }
 }
 
 TEST_P(ThreadPools, WhatTheLoopWroteIsSeenByTheCaller) {
