@@ -33,10 +33,17 @@ namespace {
 #include "ops/cpu/simd/limits_inl.h"
 // clang-format on
 
-inline constexpr std::int64_t kAheadBytes = 2048;
+inline constexpr std::int64_t kAheadBytes = 1024;
 
 CULET_INLINE __m256i LoadBytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+// Likewise into a register: where several instructions take the value, g++ 12 reads it anew for
+// each.
+CULET_INLINE __m256i LoadOnce(const void* p) {
+  __m256i value = LoadBytes(p);
+  asm("" : "+x"(value));
+  return value;
 }
 // Four bytes in every lane.
 CULET_INLINE __m256i Spread(const void* p) {
@@ -46,8 +53,9 @@ CULET_INLINE __m256i Spread(const void* p) {
 }
 // Eight scales from `first` on. Others' checkpoints have them in f32: a branch that always goes the
 // same way, once for the products of a whole block.
-CULET_INLINE __m256 LoadScales(const std::byte* p, bool wide, int first) {
-  if (wide) return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + first);
+template <bool kWide>
+CULET_INLINE __m256 LoadScales(const std::byte* p, int first) {
+  if (kWide) return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + first);
   const __m128i bits =
       _mm_loadu_si128(reinterpret_cast<const __m128i*>(reinterpret_cast<const short*>(p) + first));
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
@@ -80,8 +88,8 @@ struct Int4Block {
       sums[row][0] = sums[row][1] = Spread(groups[row][block].start);
     }
     for (int line = 0; line < 4; ++line) {
-      const __m256i w0 = LoadBytes(w + line * 64);  // [8 outputs, 4 columns]
-      const __m256i w1 = LoadBytes(w + line * 64 + 32);
+      const __m256i w0 = LoadOnce(w + line * 64);  // [8 outputs, 4 columns]
+      const __m256i w1 = LoadOnce(w + line * 64 + 32);
       for (int half = 0; half < 2; ++half) {
         const __m256i v0 = _mm256_and_si256(half == 0 ? w0 : _mm256_srli_epi16(w0, 4), low);
         const __m256i v1 = _mm256_and_si256(half == 0 ? w1 : _mm256_srli_epi16(w1, 4), low);
@@ -109,8 +117,8 @@ struct Int8Block {
                                std::int64_t, const std::uint8_t* w, __m256i (*sums)[2]) {
     for (int row = 0; row < kRows; ++row) sums[row][0] = sums[row][1] = _mm256_setzero_si256();
     for (int line = 0; line < 8; ++line) {
-      const __m256i w0 = LoadBytes(w + line * 64);  // [8 outputs, 4 columns]
-      const __m256i w1 = LoadBytes(w + line * 64 + 32);
+      const __m256i w0 = LoadOnce(w + line * 64);  // [8 outputs, 4 columns]
+      const __m256i w1 = LoadOnce(w + line * 64 + 32);
       const __m256i even0 = _mm256_srai_epi16(_mm256_slli_epi16(w0, 8), 8);  // [8 outputs, 2] i16
       const __m256i even1 = _mm256_srai_epi16(_mm256_slli_epi16(w1, 8), 8);
       const __m256i odd0 = _mm256_srai_epi16(w0, 8);
@@ -142,10 +150,10 @@ CULET_INLINE void StoreOutputs(float* out, __m256 low, __m256 high, std::int64_t
 
 // kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on. Tiles that
 // begin at `end` or beyond are computed as the first and dropped.
-template <typename Block, int kRows, int kTiles>
-void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
-              std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
-              std::int64_t out_stride) {
+template <typename Block, int kRows, int kTiles, bool kWide>
+void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
+                std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
+                std::int64_t out_stride) {
   const WeightLayout layout = w.layout();
   const std::int64_t blocks = x.blocks();
   const std::int64_t group_blocks = w.group / kQuantBlock;
@@ -155,8 +163,7 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
   for (int r = 0; r < kRows; ++r) groups[r] = x.groups(row + r);
   const std::uint8_t* data[kTiles];
   const std::byte* scales[kTiles];
-  const bool wide = w.scale_dtype == DType::kF32;
-  const std::int64_t scale_step = kTileOutputs * (wide ? 4 : 2);
+  const std::int64_t scale_step = kTileOutputs * (kWide ? 4 : 2);
   __m256 acc[kTiles][kRows][2];
   for (int t = 0; t < kTiles; ++t) {
     const std::int64_t first = n + t * spread < end ? n + t * spread : n;
@@ -172,8 +179,8 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
       }
       __m256i sums[kRows][2];
       Block::template Sum<kRows>(values, stride, groups, block, data[t], sums);
-      const __m256 low = LoadScales(scales[t], wide, 0);
-      const __m256 high = LoadScales(scales[t], wide, 8);
+      const __m256 low = LoadScales<kWide>(scales[t], 0);
+      const __m256 high = LoadScales<kWide>(scales[t], 8);
       for (int r = 0; r < kRows; ++r) {
         const __m256 scale = _mm256_set1_ps(groups[r][block].scale);
         acc[t][r][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[r][0]), _mm256_mul_ps(low, scale),
@@ -194,6 +201,17 @@ void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
     for (int r = 0; r < kRows; ++r) {
       StoreOutputs(out + (row + r) * out_stride + first, acc[t][r][0], acc[t][r][1], end - first);
     }
+  }
+}
+
+template <typename Block, int kRows, int kTiles>
+void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
+              std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
+              std::int64_t out_stride) {
+  if (w.scale_dtype == DType::kF32) {
+    RunTilesOf<Block, kRows, kTiles, true>(x, row, w, n, spread, end, out, out_stride);
+  } else {
+    RunTilesOf<Block, kRows, kTiles, false>(x, row, w, n, spread, end, out, out_stride);
   }
 }
 
