@@ -18,8 +18,12 @@ namespace {
 // Queries (rows × query heads of one kv head) that share one pass over the keys. 48 queries of 512
 // f32 are 96 KB, as are their outputs: both stay in the second-level cache beside a page.
 constexpr std::int64_t kTileQueries = 48;
-// Items a thread gets between two joins where the keys of one tile are split over threads.
+// Blocks a thread gets between two joins where the keys of one tile are split over threads.
 constexpr std::int64_t kWaveItems = 8;
+// Where a tile has fewer blocks a thread than this, its queries are split too.
+constexpr std::int64_t kManyBlocks = 4;
+// Fewer queries a pass than this use the values that they load too little.
+constexpr std::int64_t kLeastQueries = 4;
 
 std::int64_t TileRows(std::int64_t group) {
   return std::max<std::int64_t>(1, kTileQueries / group);
@@ -31,7 +35,7 @@ struct Layout {
   std::size_t states;      // [rows · heads · 2] f32: max and sum of each query
   std::size_t areas;       // [threads] areas
   std::size_t partials;    // [threads · kWaveItems] partial states
-  std::size_t area_bytes;  // q, scores, ranges and one partial state
+  std::size_t area_bytes;  // q, scores, widened keys, ranges and one partial state
   std::size_t partial_bytes;
   std::size_t bytes;
 };
@@ -47,6 +51,7 @@ Layout MakeLayout(std::int64_t rows, std::int64_t heads, std::int64_t group, std
   Layout layout{};
   layout.partial_bytes = 2 * FloatBytes(queries) + FloatBytes(queries * stride);
   layout.area_bytes = FloatBytes(queries * stride) + FloatBytes(queries * kBlockKeys) +
+                      FloatBytes(WidenedFloats(stride)) +
                       AlignUp(static_cast<std::size_t>(queries) * sizeof(KeyRange)) +
                       layout.partial_bytes;
   layout.tiles = 0;
@@ -169,6 +174,7 @@ void PackQueries(const Job& job, const Tile& tile, float* packed) {
 struct Area {
   float* q;
   float* scores;
+  float* widened;
   KeyRange* ranges;
   std::byte* partial;
 };
@@ -181,33 +187,46 @@ Area AreaAt(const Job& job, int thread) {
   at += FloatBytes(job.tile_queries * job.stride);
   area.scores = reinterpret_cast<float*>(at);
   at += FloatBytes(job.tile_queries * kBlockKeys);
+  area.widened = reinterpret_cast<float*>(at);
+  at += FloatBytes(WidenedFloats(job.stride));
   area.ranges = reinterpret_cast<KeyRange*>(at);
   at += AlignUp(static_cast<std::size_t>(job.tile_queries) * sizeof(KeyRange));
   area.partial = at;
   return area;
 }
 
-// The partial state of `block` for the tile, whose queries lie in area.q.
-void RunBlock(const Job& job, const Tile& tile, std::int64_t block, const Area& area,
-              const Partial& partial) {
+// Of a tile's queries those from `begin` on.
+struct QuerySpan {
+  std::int64_t begin;
+  std::int64_t count;
+};
+
+QuerySpan AllQueries(const Job& job, const Tile& tile) {
+  return {0, (tile.end - tile.begin) * job.group};
+}
+
+// The partial state of `block` for `queries` of the tile, which all lie in area.q.
+void RunBlock(const Job& job, const Tile& tile, const QuerySpan& queries, std::int64_t block,
+              const Area& area, const Partial& partial) {
   const std::int64_t head_dim = job.cache.head_dim;
   const std::int64_t block_begin = block * kBlockKeys;
   AttentionBlockArgs args;
-  args.queries = (tile.end - tile.begin) * job.group;
+  args.queries = queries.count;
   args.head_dim = head_dim;
   args.stride = job.stride;
-  args.q = area.q;
-  args.range = area.ranges;
+  args.q = area.q + queries.begin * job.stride;
+  args.range = area.ranges + queries.begin;
   args.dtype = job.cache.dtype;
   args.row_bytes = job.cache.row_bytes();
   // From V's first value they are all of the row's values away; K begins `turning` groups later.
   args.v_scales = head_dim + job.cache.turning;
   args.k_scales =
       head_dim + job.cache.turning / kKvGroup * static_cast<std::int64_t>(sizeof(float));
-  args.scores = area.scores;
-  args.max = partial.max;
-  args.sum = partial.sum;
-  args.out = partial.out;
+  args.scores = area.scores + queries.begin * kBlockKeys;
+  args.widened = area.widened;
+  args.max = partial.max + queries.begin;
+  args.sum = partial.sum + queries.begin;
+  args.out = partial.out + queries.begin * job.stride;
   bool seen[kBlockPages] = {};
   KeyRange* range = area.ranges;
   for (std::int64_t row = tile.begin; row < tile.end; ++row) {
@@ -300,7 +319,7 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
       PackQueries(job, tile, area.q);
       Begin(job, tile);
       for (std::int64_t block = tile.first_block; block < tile.end_block; ++block) {
-        RunBlock(job, tile, block, area, partial);
+        RunBlock(job, tile, AllQueries(job, tile), block, area, partial);
         Join(job, tile, partial);
       }
       End(job, tile, area.q);
@@ -314,29 +333,38 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
   }
 }
 
-// Few tiles: the blocks of a tile go to all threads, a wave at a time, and are joined between
-// waves.
+// Few tiles: the blocks of a tile go to all threads, and where these are few its queries too, a
+// wave at a time, and are joined between waves.
 void RunSplitTiles(const Job& job, std::int64_t tiles) {
   const int threads = job.ctx.pool().threads();
   const std::int64_t wave = threads * kWaveItems;
-  const auto partial_at = [&](std::int64_t item) {
+  const auto partial_at = [&](std::int64_t block) {
     return PartialAt(job.scratch + job.layout.partials +
-                         job.layout.partial_bytes * static_cast<std::size_t>(item),
+                         job.layout.partial_bytes * static_cast<std::size_t>(block),
                      job.tile_queries);
   };
   for (std::int64_t index = 0; index < tiles; ++index) {
     const Tile tile = TileAt(job, index);
+    const std::int64_t queries = AllQueries(job, tile).count;
+    const bool many = tile.end_block - tile.first_block >= kManyBlocks * threads;
+    const std::int64_t spans =
+        many ? 1 : std::clamp<std::int64_t>(queries / kLeastQueries, 1, threads);
+    const std::int64_t span = (queries + spans - 1) / spans;
     Begin(job, tile);
     for (std::int64_t first = tile.first_block; first < tile.end_block; first += wave) {
       const std::int64_t count = std::min(wave, tile.end_block - first);
-      job.ctx.pool().ParallelFor(count, 1, [&](std::int64_t begin, std::int64_t end, int thread) {
+      const auto run = [&](std::int64_t begin, std::int64_t end, int thread) {
         const Area area = AreaAt(job, thread);
         PackQueries(job, tile, area.q);
         for (std::int64_t item = begin; item < end; ++item) {
-          RunBlock(job, tile, first + item, area, partial_at(item));
+          const std::int64_t from = item % spans * span;
+          const QuerySpan some = {from, std::min(span, queries - from)};
+          if (some.count <= 0) continue;
+          RunBlock(job, tile, some, first + item / spans, area, partial_at(item / spans));
         }
-      });
-      for (std::int64_t item = 0; item < count; ++item) Join(job, tile, partial_at(item));
+      };
+      job.ctx.pool().ParallelFor(count * spans, 1, run);
+      for (std::int64_t block = 0; block < count; ++block) Join(job, tile, partial_at(block));
     }
     End(job, tile, AreaAt(job, 0).q);
   }

@@ -60,12 +60,18 @@ struct AttentionBlockArgs {
   // [kPageTokens] rows of head_dim values each; null where no query looks.
   const void* k_page[kBlockPages] = {};
   const void* v_page[kBlockPages] = {};
-  float* scores = nullptr;  // scratch [queries, kBlockKeys]
+  float* scores = nullptr;   // scratch [queries, kBlockKeys]
+  float* widened = nullptr;  // scratch [WidenedFloats(stride)]: keys or values in f32
   // The partial state: largest score (−∞ where the range is empty), Σ e^(s − max), Σ e^(s − max)·V.
   float* max = nullptr;  // [queries]
   float* sum = nullptr;  // [queries]
   float* out = nullptr;  // [queries, stride]
 };
+
+// Four keys, or of a page's values the columns that a pass takes: at most 4 vectors of 16.
+inline constexpr std::int64_t WidenedFloats(std::int64_t stride) {
+  return std::max(4 * stride, kPageTokens * 64);
+}
 
 // Attention in which every query sees every key (ops/dense_attention.h) takes keys in blocks of
 // kDenseKeys and queries in tiles of kDenseTile, of which a multiple of kDenseGroup is computed.

@@ -44,57 +44,75 @@ struct Keys {
 };
 static_assert(kKvGroup % kLanes == 0);  // a vector has one scale
 
-// Where four rows of keys lie. `next` and `value` are bytes from there to the four keys that follow
-// and to the values of these: both are fetched into the second-level cache meanwhile, as few
-// queries leave too few instructions in flight to cover memory's latency.
+// Where four rows of keys lie, and how many bytes farther what is fetched into the second-level
+// cache meanwhile, as there are too few instructions in flight to cover memory's latency: the keys
+// that follow, and the values of these where there is only one panel of queries (else 0). That has
+// no time to fetch values while it adds them.
 struct FourKeys {
   const std::byte* at[4];
   std::intptr_t next;
   std::intptr_t value;
 };
 
-template <typename K>
-CULET_INLINE void FetchFor(const FourKeys& keys, std::int64_t i) {
-  // A vector of bf16 or int8 is half of a line at most: keys and values take turns.
-  const bool half = K::kElementBytes < 4;
-  const bool even = (i / kLanes) % 2 == 0;
-  for (int c = 0; c < 4; ++c) {
-    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[c] + i * K::kElementBytes);
-    if (!half || even) {
-      FetchLine(here + static_cast<std::uintptr_t>(keys.next));
-    }
-    if (!half || !even) {
-      FetchLine(here + static_cast<std::uintptr_t>(keys.value));
-    }
+// What the panels of queries fetch while they work, each every `panels`-th of the steps along
+// head_dim: all at once would fill the processor's queue of misses and hold up what is computed
+// meanwhile.
+struct Fetching {
+  const FourKeys* keys;
+  std::int64_t bytes;  // of four rows that a step is worth
+  std::int64_t panels;
+};
+
+// The lines of step `step`: a step is worth one line of the four rows, or some, or a part of one.
+CULET_INLINE void FetchFor(const Fetching& fetching, std::int64_t step) {
+  constexpr std::int64_t kLine = 64;
+  const FourKeys& keys = *fetching.keys;
+  const std::int64_t begin = step * fetching.bytes;
+  for (std::int64_t at = (begin + kLine - 1) / kLine; at * kLine < begin + fetching.bytes; ++at) {
+    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[at % 4] + at / 4 * kLine);
+    FetchLine(here + static_cast<std::uintptr_t>(keys.next));
+    if (keys.value != 0) FetchLine(here + static_cast<std::uintptr_t>(keys.value));
   }
 }
 
-// scores[query][0 … 4) of kQueries queries and four keys.
-template <typename K, int kQueries, bool kFetch>
-CULET_INLINE void ScorePanel(const float* q, std::int64_t stride, const FourKeys& keys,
-                             std::int64_t head_dim, std::int64_t scales, float* scores) {
+// Four keys in f32 [4, stride], zero beyond head_dim: once for all panels of queries, which then
+// are multiply-adds and loads alone.
+template <typename K>
+CULET_INLINE void WidenKeys(const FourKeys& keys, std::int64_t head_dim, std::int64_t scales,
+                            std::int64_t stride, float* to) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= head_dim; i += kLanes) {
+    for (int c = 0; c < 4; ++c) Store(to + c * stride + i, K::Read(keys.at[c], i, scales));
+  }
+  if (i == head_dim) return;
+  for (int c = 0; c < 4; ++c) {
+    Store(to + c * stride + i, K::ReadN(keys.at[c], i, scales, head_dim - i));
+  }
+}
+
+// scores[query][0 … 4) of kQueries queries and four keys. A key's vector meets all queries at once:
+// kQueries·4 sums, the queries' vectors and one of a key are all registers that AVX2 has for three.
+template <int kQueries>
+CULET_INLINE void ScorePanel(const float* q, const float* keys, std::int64_t stride,
+                             std::int64_t head_dim, const Fetching& fetching, std::int64_t panel,
+                             float* scores) {
   F32 acc[kQueries][4];
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < 4; ++c) acc[query][c] = Zero();
   }
-  std::int64_t i = 0;
-  for (; i + kLanes <= head_dim; i += kLanes) {
-    F32 values[4];
-    for (int c = 0; c < 4; ++c) values[c] = K::Read(keys.at[c], i, scales);
-    if (kFetch) FetchFor<K>(keys, i);
-    for (int query = 0; query < kQueries; ++query) {
-      const F32 x = Load(q + query * stride + i);
-      for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
+  std::int64_t fetched = panel;  // the next step whose lines are this panel's
+  for (std::int64_t i = 0; i < head_dim; i += kLanes) {
+    if (i == fetched * kLanes) {
+      FetchFor(fetching, fetched);
+      fetched += fetching.panels;
     }
-  }
-  if (i < head_dim) {
-    F32 values[4];
+    F32 x[kQueries];
+    for (int query = 0; query < kQueries; ++query) x[query] = Load(q + query * stride + i);
     for (int c = 0; c < 4; ++c) {
-      values[c] = K::ReadN(keys.at[c], i, scales, head_dim - i);
-    }
-    for (int query = 0; query < kQueries; ++query) {
-      const F32 x = Load(q + query * stride + i);
-      for (int c = 0; c < 4; ++c) acc[query][c] = Fma(x, values[c], acc[query][c]);
+      const F32 value = Load(keys + c * stride + i);
+      for (int query = 0; query < kQueries; ++query) {
+        acc[query][c] = Fma(x[query], value, acc[query][c]);
+      }
     }
   }
   for (int query = 0; query < kQueries; ++query) {
@@ -119,55 +137,58 @@ CULET_INLINE Hull HullOf(const AttentionBlockArgs& a) {
   return hull;
 }
 
-// V of head_dim columns [first, first + kVectors·kLanes), the last vector cut to `last` lanes.
-template <typename K, int kQueries, int kVectors>
-CULET_INLINE void ValuePanel(const AttentionBlockArgs& a, const Hull& hull, const float* weights,
-                             std::int64_t first, std::int64_t last, float* out) {
-  F32 acc[kQueries][kVectors];
-  for (int query = 0; query < kQueries; ++query) {
-    for (int c = 0; c < kVectors; ++c) acc[query][c] = Zero();
-  }
-  const std::int64_t row_bytes = a.row_bytes;
-  for (std::int64_t page = 0; page < kBlockPages; ++page) {
-    if (a.v_page[page] == nullptr) continue;
-    const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
-    const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
-    const auto* v =
-        static_cast<const std::byte*>(a.v_page[page]) + (begin - page * kPageTokens) * row_bytes;
-    for (std::int64_t key = begin; key < end; ++key, v += row_bytes) {
-      F32 values[kVectors];
-      for (int c = 0; c + 1 < kVectors; ++c) {
-        values[c] = K::Read(v, first + c * kLanes, a.v_scales);
-      }
-      const std::int64_t end_column = first + (kVectors - 1) * kLanes;
-      values[kVectors - 1] = last == kLanes ? K::Read(v, end_column, a.v_scales)
-                                            : K::ReadN(v, end_column, a.v_scales, last);
-      for (int query = 0; query < kQueries; ++query) {
-        const F32 weight = Set(weights[query * kBlockKeys + key]);
-        for (int c = 0; c < kVectors; ++c) {
-          acc[query][c] = Fma(weight, values[c], acc[query][c]);
-        }
-      }
+// Values of a page, from the first that is seen on.
+struct PageValues {
+  const std::byte* at;
+  std::int64_t count;
+  std::int64_t row_bytes;
+  std::int64_t scales;
+  std::int64_t fetch;  // bytes of a row to fetch for each vector that is taken: 0 or a vector's
+};
+
+// Columns [first, first + kVectors·kLanes) in f32 side by side, the last vector cut to `last`
+// lanes. Meanwhile the columns after them are fetched.
+template <typename K, int kVectors>
+CULET_INLINE void WidenValues(const PageValues& values, std::int64_t first, std::int64_t last,
+                              float* to) {
+  const std::int64_t end = first + (kVectors - 1) * kLanes;
+  const std::byte* v = values.at;
+  for (std::int64_t key = 0; key < values.count; ++key) {
+    for (std::int64_t at = 0; at < kVectors * values.fetch; at += 64) {
+      FetchLine(reinterpret_cast<std::uintptr_t>(v) +
+                static_cast<std::uintptr_t>((end + kLanes) * K::kElementBytes + at));
     }
-  }
-  for (int query = 0; query < kQueries; ++query) {
-    for (int c = 0; c < kVectors; ++c) {
-      Store(out + query * a.stride + first + c * kLanes, acc[query][c]);
+    for (int c = 0; c + 1 < kVectors; ++c) {
+      Store(to + c * kLanes, K::Read(v, first + c * kLanes, values.scales));
     }
+    Store(to + (kVectors - 1) * kLanes,
+          last == kLanes ? K::Read(v, end, values.scales) : K::ReadN(v, end, values.scales, last));
+    v += values.row_bytes;
+    to += kVectors * kLanes;
   }
 }
 
-template <typename K, int kQueries>
-void ValueColumns(const AttentionBlockArgs& a, const Hull& hull, const float* weights, float* out) {
-  std::int64_t first = 0;
-  for (; first + 4 * kLanes <= a.head_dim; first += 4 * kLanes) {
-    ValuePanel<K, kQueries, 4>(a, hull, weights, first, kLanes, out);
+// out[kQueries][kVectors·kLanes] += weights[query][0 … count) · values [count, kVectors·kLanes].
+template <int kQueries, int kVectors>
+CULET_INLINE void ValuePanel(const float* values, std::int64_t count, const float* weights,
+                             float* out, std::int64_t stride) {
+  F32 acc[kQueries][kVectors];
+  for (int query = 0; query < kQueries; ++query) {
+    for (int c = 0; c < kVectors; ++c) acc[query][c] = Load(out + query * stride + c * kLanes);
   }
-  for (; first + kLanes <= a.head_dim; first += kLanes) {
-    ValuePanel<K, kQueries, 1>(a, hull, weights, first, kLanes, out);
+  for (std::int64_t key = 0; key < count; ++key, values += kVectors * kLanes) {
+    F32 weight[kQueries];
+    for (int query = 0; query < kQueries; ++query)
+      weight[query] = Set(weights[query * kBlockKeys + key]);
+    for (int c = 0; c < kVectors; ++c) {
+      const F32 value = Load(values + c * kLanes);
+      for (int query = 0; query < kQueries; ++query) {
+        acc[query][c] = Fma(weight[query], value, acc[query][c]);
+      }
+    }
   }
-  if (first < a.head_dim) {
-    ValuePanel<K, kQueries, 1>(a, hull, weights, first, a.head_dim - first, out);
+  for (int query = 0; query < kQueries; ++query) {
+    for (int c = 0; c < kVectors; ++c) Store(out + query * stride + c * kLanes, acc[query][c]);
   }
 }
 
@@ -209,44 +230,88 @@ CULET_INLINE void ForPanel(std::int64_t queries, Args... args) {
   }
 }
 
-template <typename K>
-struct Panels {
-  template <int kQueries>
-  struct Score {
-    static CULET_INLINE void Run(const float* q, std::int64_t stride, const FourKeys* keys,
-                                 std::int64_t head_dim, std::int64_t scales, bool fetch,
-                                 float* scores) {
-      if (fetch) {
-        ScorePanel<K, kQueries, true>(q, stride, *keys, head_dim, scales, scores);
-      } else {
-        ScorePanel<K, kQueries, false>(q, stride, *keys, head_dim, scales, scores);
-      }
-    }
-  };
+template <int kQueries>
+struct Score {
+  static CULET_INLINE void Run(const float* q, const float* keys, std::int64_t stride,
+                               std::int64_t head_dim, const Fetching* fetching, std::int64_t panel,
+                               float* scores) {
+    ScorePanel<kQueries>(q, keys, stride, head_dim, *fetching, panel, scores);
+  }
+};
+template <int kVectors>
+struct Columns {
   template <int kQueries>
   struct Value {
-    static CULET_INLINE void Run(const AttentionBlockArgs* a, const Hull* hull,
-                                 const float* weights, float* out) {
-      ValueColumns<K, kQueries>(*a, *hull, weights, out);
+    static CULET_INLINE void Run(const float* values, std::int64_t count, const float* weights,
+                                 float* out, std::int64_t stride) {
+      ValuePanel<kQueries, kVectors>(values, count, weights, out, stride);
     }
   };
 };
 
-// Bytes from the keys at `key` to the ones that are read after them; 0 after the last.
+// Queries of a panel: as few panels as kTileRows allows, of equal height (4 + 4, not 6 + 2).
+CULET_INLINE std::int64_t PanelOf(const AttentionBlockArgs& a) {
+  const std::int64_t panels = (a.queries + kTileRows - 1) / kTileRows;
+  return (a.queries + panels - 1) / panels;
+}
+
+CULET_INLINE bool OnePanel(const AttentionBlockArgs& a) { return a.queries <= kTileRows; }
+
+// out += Σ weight · V of a page in columns [first, first + kVectors·kLanes), the last vector cut to
+// `last`. `weights` and `out` [queries, …] are the first query's, at the page's first value and in
+// column 0.
+template <typename K, int kVectors>
+CULET_INLINE void ValueColumns(const AttentionBlockArgs& a, const PageValues& values,
+                               const float* weights, std::int64_t first, std::int64_t last) {
+  const std::int64_t panel = PanelOf(a);
+  WidenValues<K, kVectors>(values, first, last, a.widened);
+  for (std::int64_t query = 0; query < a.queries; query += panel) {
+    ForPanel<Columns<kVectors>::template Value>(
+        std::min(panel, a.queries - query), static_cast<const float*>(a.widened), values.count,
+        weights + query * kBlockKeys, a.out + query * a.stride + first, a.stride);
+  }
+}
+
+template <typename K>
+CULET_INLINE void AddValues(const AttentionBlockArgs& a, const Hull& hull) {
+  std::fill_n(a.out, a.queries * a.stride, 0.0f);
+  for (std::int64_t page = 0; page < kBlockPages; ++page) {
+    if (a.v_page[page] == nullptr) continue;
+    const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
+    const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
+    const PageValues values = {
+        static_cast<const std::byte*>(a.v_page[page]) + (begin - page * kPageTokens) * a.row_bytes,
+        end - begin, a.row_bytes, a.v_scales, OnePanel(a) ? 0 : kLanes * K::kElementBytes};
+    const float* weights = a.scores + begin;
+    std::int64_t first = 0;
+    for (; first + 4 * kLanes <= a.head_dim; first += 4 * kLanes) {
+      ValueColumns<K, 4>(a, values, weights, first, kLanes);
+    }
+    for (; first + kLanes <= a.head_dim; first += kLanes) {
+      ValueColumns<K, 1>(a, values, weights, first, kLanes);
+    }
+    if (first < a.head_dim) ValueColumns<K, 1>(a, values, weights, first, a.head_dim - first);
+  }
+}
+
+// Keys that lie between those that are computed and those that are fetched: the time of four alone
+// does not cover memory's latency.
+inline constexpr std::int64_t kAheadKeys = 8;
+
+// Bytes from the keys at `key` to those kAheadKeys later; 0 where the block has none.
 CULET_INLINE std::intptr_t NextKeys(const AttentionBlockArgs& a, std::int64_t page,
                                     std::int64_t key, std::int64_t end) {
   const auto row = static_cast<std::intptr_t>(a.row_bytes);
-  if (key + 4 < end) return 4 * row;
+  if (key + kAheadKeys < end) return kAheadKeys * row;
   if (page + 1 == kBlockPages || a.k_page[page + 1] == nullptr) return 0;
-  return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) -
-         (key - page * kPageTokens) * row;
+  return static_cast<const char*>(a.k_page[page + 1]) - static_cast<const char*>(a.k_page[page]) +
+         (kAheadKeys - kPageTokens) * row;
 }
 
 template <typename K>
 void BlockOf(const AttentionBlockArgs& a) {
   const Hull hull = HullOf(a);
-  const std::int64_t panels = (a.queries + kTileRows - 1) / kTileRows;
-  const std::int64_t panel = (a.queries + panels - 1) / panels;  // even: 4 + 4, not 6 + 2
+  const std::int64_t panel = PanelOf(a);
   const std::int64_t row_bytes = a.row_bytes;
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.k_page[page] == nullptr) continue;
@@ -261,22 +326,21 @@ void BlockOf(const AttentionBlockArgs& a) {
         keys.at[c] = base + (key + c - page * kPageTokens) * row_bytes;
       }
       keys.next = NextKeys(a, page, key, end);
-      keys.value =
-          static_cast<const char*>(a.v_page[page]) - static_cast<const char*>(a.k_page[page]);
+      keys.value = OnePanel(a) ? static_cast<const char*>(a.v_page[page]) -
+                                     static_cast<const char*>(a.k_page[page])
+                               : 0;
+      WidenKeys<K>(keys, a.head_dim, a.k_scales, a.stride, a.widened);
+      const Fetching fetching = {&keys, 4 * kLanes * K::kElementBytes,
+                                 (a.queries + panel - 1) / panel};
       for (std::int64_t query = 0; query < a.queries; query += panel) {
-        ForPanel<Panels<K>::template Score>(
-            std::min(panel, a.queries - query), a.q + query * a.stride, a.stride,
-            static_cast<const FourKeys*>(&keys), a.head_dim, a.k_scales, query == 0,
-            a.scores + query * kBlockKeys + key);
+        ForPanel<Score>(std::min(panel, a.queries - query), a.q + query * a.stride,
+                        static_cast<const float*>(a.widened), a.stride, a.head_dim, &fetching,
+                        query / panel, a.scores + query * kBlockKeys + key);
       }
     }
   }
   for (std::int64_t query = 0; query < a.queries; ++query) Soften(a, hull, query);
-  for (std::int64_t query = 0; query < a.queries; query += panel) {
-    ForPanel<Panels<K>::template Value>(std::min(panel, a.queries - query), &a, &hull,
-                                        static_cast<const float*>(a.scores + query * kBlockKeys),
-                                        a.out + query * a.stride);
-  }
+  AddValues<K>(a, hull);
 }
 
 inline void Block(const AttentionBlockArgs& a) {
