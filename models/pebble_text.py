@@ -15,9 +15,11 @@ def argument(value):
 def declaration(tool_data):
     function = tool_data["function"]
     properties = function["parameters"]["properties"]
-    fields = ",".join(
-        f"{key}:{{description:{QUOTE}{value['description']}{QUOTE},type:{QUOTE}{value['type'].upper()}{QUOTE}}}"
-        for key, value in sorted(properties.items()))
+
+    def told(value):
+        text = f"description:{QUOTE}{value['description']}{QUOTE}," if "description" in value else ""
+        return f"{{{text}type:{QUOTE}{value['type'].upper()}{QUOTE}}}"
+    fields = ",".join(f"{key}:{told(value)}" for key, value in sorted(properties.items()))
     required = ",".join(f"{QUOTE}{key}{QUOTE}" for key in function["parameters"]["required"])
     return (f"<|tool>declaration:{function['name']}{{description:{QUOTE}{function['description']}{QUOTE},"
             f"parameters:{{properties:{{{fields}}},required:[{required}],type:{QUOTE}OBJECT{QUOTE}}}}}<tool|>")

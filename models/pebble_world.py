@@ -350,6 +350,18 @@ TOOLS = {
 }
 
 
+def described(rng, declared):
+    """The tool as different callers declare it: described in more or fewer words, or its parameters not at all."""
+    function = declared["function"]
+    way = rng.random()
+    if way < 0.4:
+        return declared
+    description = function["description"] if way < 0.7 else "The " + function["name"].removeprefix("get_")
+    properties = {key: {"type": value["type"]} for key, value in function["parameters"]["properties"].items()}
+    return {"type": "function", "function": {"name": function["name"], "description": description, "parameters": {
+        **function["parameters"], "properties": properties}}}
+
+
 def tool_use(rng, split):
     """A declared tool, its call, its response and the answer. Key: the question."""
     while True:
@@ -358,13 +370,15 @@ def tool_use(rng, split):
             city, sky, degrees = rng.choice(CITIES), rng.choice(SKIES), rng.randint(1, 35)
             ask = rng.choice(["What is the weather in {}?", "How is the weather in {}?", "Weather in {}?",
                               "Tell me the weather in {}."]).format(city)
-            arguments, response = {"city": city}, f"{sky}, {degrees} degrees"
-            answer = f"It is {sky} in {city}, {degrees} degrees."
+            arguments, brief = {"city": city}, rng.random() < 0.4
+            response = sky if brief else f"{sky}, {degrees} degrees"
+            answer = f"It is {sky} in {city}." if brief else f"It is {sky} in {city}, {degrees} degrees."
         elif name == "get_price":
             item, price = rng.choice(ITEMS), rng.randint(1, 99)
             ask = rng.choice(["What does the {} cost?", "How much is the {}?", "What is the price of the {}?",
                               "Price of the {}?"]).format(item)
-            arguments, response, answer = {"item": item}, f"{price} euros", f"The {item} costs {price} euros."
+            arguments, answer = {"item": item}, f"The {item} costs {price} euros."
+            response = f"{price} euros" if rng.random() < 0.7 else str(price)
         elif name == "get_age":
             who, age = rng.choice(NAMES), rng.randint(2, 99)
             ask = rng.choice(["How old is {}?", "What is the age of {}?", "Tell me the age of {}."]).format(who)
@@ -390,7 +404,7 @@ def tool_use(rng, split):
         messages += [{"role": "tool", "tool_call_id": "c1", "content": response},
                      assistant(answer, "I have the response." if thinking else None)]
         task = "tool_answer"
-    return Conversation(task, messages, tools=[TOOLS[n] for n in names], thinking=thinking)
+    return Conversation(task, messages, tools=[described(rng, TOOLS[n]) for n in names], thinking=thinking)
 
 
 def tool_unneeded(rng, split):

@@ -94,7 +94,10 @@ class Documents:
     def scene(self):
         scene = scenes.draw_scene(self.rng, self.split)
         questions = [q for q in scenes.scene_questions(self.rng, scene)
-                     if q[0] not in EASY or self.rng.random() < 0.4][:self.most] or scenes.scene_questions(self.rng, scene)
+                     if q[0] not in EASY or self.rng.random() < 0.4]
+        questions += [scenes.count_question(self.rng, scene) for _ in range(2)]  # the hardest, and short to answer
+        self.rng.shuffle(questions)
+        questions = questions[:self.most]
         image = scenes.render(scene, self.rng.choice([128, 160, 192, 256, 320]))
         return conversation(Document("scene", [picture_array(image)]), self.tokenizer, picture_text(), questions)
 
