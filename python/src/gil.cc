@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto kShutdownPatience = std::chrono::seconds(5);
 
-std::atomic<int> calls_inside = 0;  // that hold no lock
+std::atomic<int> calls_inside = 0;  // that hold no lock, or will again
 std::atomic<bool> ending = false;   // waiting calls are to come back
 std::atomic<bool> gone = false;     // whoever comes back now finds no interpreter
 std::thread::id ending_thread;      // set before `gone`
@@ -47,6 +47,10 @@ bool WithoutGil::Interrupted() {
   state_ = PyEval_SaveThread();
   return raised;
 }
+
+CallInside::CallInside() { ++calls_inside; }
+
+CallInside::~CallInside() { --calls_inside; }
 
 void CheckInterrupts() {
   if (PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0) throw nb::python_error();

@@ -43,6 +43,16 @@ class WithoutGil {
   Clock::time_point asked_ = Clock::now();
 };
 
+// A call that waits without the lock several times, and between that calls Python: the end of the
+// interpreter waits for all of it, not only for the waits, or what it has begun would be left.
+class CallInside {
+ public:
+  CallInside();
+  ~CallInside();
+  CallInside(const CallInside&) = delete;
+  CallInside& operator=(const CallInside&) = delete;
+};
+
 // For waiting calls, between two waits, with the lock held: throws what a signal handler raised
 // (KeyboardInterrupt), and culet::Error once the interpreter ends. Signals arrive in Python's main
 // thread only.

@@ -44,6 +44,7 @@ class NewsBox {
 // must heed, and goes through when work() is over.
 template <typename Work>
 auto WhileTelling(NewsBox& box, StopFlag& stop, const nb::object& on_news, const Work& work) {
+  const CallInside inside;
   auto future = std::async(std::launch::async, work);
   const auto interval = std::chrono::duration<double>(kAskEverySeconds);
   try {
