@@ -51,13 +51,13 @@ install: build  ## Installs command, libraries, headers and demo model into PREF
 	@cmake --install build/release --prefix "$(PREFIX)"
 
 .PHONY: demo
-demo: build  ## Builds, then asks the demo models, about a picture and a sound too: make demo PROMPT="…"
+demo: build  ## Builds, then asks the bundled demo model, also about a picture and a sound: make demo PROMPT="…"
 	@printf '\n$$ build/release/culet run models/pebble "%s"\n' "$$PROMPT"
 	@build/release/culet run models/pebble "$$PROMPT"
-	@printf '\n$$ build/release/culet run models/pebble-media "What do you see?" --image models/samples/scene.png\n'
-	@build/release/culet run models/pebble-media "What do you see?" --image models/samples/scene.png
-	@printf '\n$$ build/release/culet run models/pebble-media "What do you hear?" --audio models/samples/five.wav\n'
-	@build/release/culet run models/pebble-media "What do you hear?" --audio models/samples/five.wav
+	@printf '\n$$ build/release/culet run models/pebble "What do you see?" --image models/samples/scene.png\n'
+	@build/release/culet run models/pebble "What do you see?" --image models/samples/scene.png
+	@printf '\n$$ build/release/culet run models/pebble "What do you hear?" --audio models/samples/five.wav\n'
+	@build/release/culet run models/pebble "What do you hear?" --audio models/samples/five.wav
 
 .PHONY: test
 test: python  ## The whole suite; installs what only tests need, once

@@ -154,7 +154,8 @@ TEST(Info, JsonHasTheSizesAndPartsAddUp) {
 
 TEST(Info, AnOverrideChangesTheModel) {
   const TemporaryFolder folder;
-  const json info = RunJson(folder, "culet info pebble --json --override sliding_window=16");
+  const json info =
+      RunJson(folder, "culet info pebble --json --override text_config.sliding_window=16");
   EXPECT_EQ(info["window"], 16);
 }
 
@@ -166,9 +167,9 @@ TEST(Logits, AreAllRowsWhateverTheChunk) {
                "echo 2,105,300,301,302,303,304 |"
                "culet logits pebble --tokens - --out b.npy --chunk 2");
   ASSERT_EQ(finished.exit_code, 0) << finished.error;
-  const std::vector<float> a = ReadNpy(folder.Read("a.npy"), "7, 1280");
-  const std::vector<float> b = ReadNpy(folder.Read("b.npy"), "7, 1280");
-  ASSERT_EQ(a.size(), 7u * 1280);
+  const std::vector<float> a = ReadNpy(folder.Read("a.npy"), "7, 1362");
+  const std::vector<float> b = ReadNpy(folder.Read("b.npy"), "7, 1362");
+  ASSERT_EQ(a.size(), 7u * 1362);
   ASSERT_EQ(b.size(), a.size());
   float most = 0, apart = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {

@@ -68,7 +68,7 @@ TEST(Chat, ATurnComputesOnlyItsNewTokens) {
 TEST(Chat, WhatTheModelWroteKeepsItsTokens) {
   const TemporaryFolder folder;
   int kept = 0;
-  for (const char* seed : {"4", "13", "29", "58", "63"}) {
+  for (const char* seed : {"86", "103", "108", "190", "194"}) {
     const Finished chat = RunShell(
         folder.path(),
         std::string("culet chat pebble --temperature 6 --top-k 60 --max-tokens 16 --seed ") + seed,

@@ -47,7 +47,7 @@ class FullDiskTest(HubCase):
         self.assertEqual(self.hub.log(kind="blob"), [])
 
     def test_space_that_goes_while_a_pull_runs_ends_it_clearly(self):
-        root = self.small(24_000)  # little more than what is asked for
+        root = self.small(27_000)  # little more than what is asked for
         self.script.on(faults.slow(1_500_000), kind="blob", times=float("inf"))
         process = self.start("pull", NAME)
         self.wait_for(lambda: self.hub.bytes_sent(kind="blob") > 300_000)

@@ -52,8 +52,9 @@ def test_what_the_model_wrote_keeps_its_tokens() -> None:
             with model.chat(temperature=2, top_k=0, top_p=1, max_tokens=24) as chat:
                 first = chat.send("Tell me a story", seed=seed)
                 second = chat.send("And then?", seed=seed)
-                # The template leaves out thoughts, and white space at the ends.
-                if first.text == first.text.strip() and not first.thinking:
+                # The template leaves out thoughts, and white space at the ends; a control token that
+                # the model wrote into its answer comes back as text.
+                if first.text == first.text.strip() and not first.thinking and "<|" not in first.text:
                     assert second.usage.cached_tokens >= first.usage.total_tokens - 2, seed
 
 

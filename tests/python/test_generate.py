@@ -231,12 +231,12 @@ def test_the_memory_plan_is_known_before_loading(model: culet.Model) -> None:
 
 
 def test_the_memory_plan_tells_of_media_and_of_what_kv_is_kept_as(model: culet.Model) -> None:
-    assert model.memory_plan.media_bytes == 0
-    sees = ROOT / "models" / "pebble-media"
-    small, large = (culet.memory_plan(sees, image_tokens=tokens) for tokens in (70, 1120))
+    of_text = ROOT / "tests" / "golden" / "text" / "sharded"
+    assert culet.memory_plan(of_text).media_bytes == 0
+    small, large = (culet.memory_plan(PEBBLE, image_tokens=tokens) for tokens in (70, 1120))
     assert 0 < small.media_bytes < large.media_bytes
-    assert culet.memory_plan(sees).media_bytes == large.media_bytes
-    command = [os.environ["CULET_PROGRAM"], "info", sees, "--json"]
+    assert model.memory_plan.media_bytes == large.media_bytes
+    command = [os.environ["CULET_PROGRAM"], "info", PEBBLE, "--json"]
     told = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
     assert told["media_bytes"] == large.media_bytes
     kinds: tuple[Literal["f32", "bf16", "int8"], ...] = ("f32", "bf16", "int8")

@@ -77,7 +77,7 @@ def test_int8_answers_as_its_source_and_a_name_is_a_name(
     result = culet.quantize("pebble", "q8", report="none")
     assert result.quality is None and result.report_tokens == 0
     assert all(part.quality is None for part in result.classes)
-    assert result.bytes < 0.6 * result.source_bytes
+    assert result.bytes < 0.7 * result.source_bytes
     assert caplog.messages[0] == "pebble is written as int8 to q8"
     assert caplog.messages[-1].startswith("q8 is there: ")
     with culet.Model("q8", threads=2) as copy:
