@@ -279,6 +279,7 @@ CULET_INLINE void AddValues(const AttentionBlockArgs& a, const Hull& hull) {
     if (a.v_page[page] == nullptr) continue;
     const std::int64_t begin = std::max(hull.begin, page * kPageTokens);
     const std::int64_t end = std::min(hull.end, (page + 1) * kPageTokens);
+    if (begin >= end) continue;
     const PageValues values = {
         static_cast<const std::byte*>(a.v_page[page]) + (begin - page * kPageTokens) * a.row_bytes,
         end - begin, a.row_bytes, a.v_scales, OnePanel(a) ? 0 : kLanes * K::kElementBytes};
