@@ -18,15 +18,13 @@ std::thread::id ending_thread;      // set before `gone`
 
 }  // namespace
 
-WithoutGil::WithoutGil() : state_(nullptr) {
-  ++calls_inside;
-  state_ = PyEval_SaveThread();
-}
+CallInside::CallInside() { ++calls_inside; }
 
-WithoutGil::~WithoutGil() {
-  Lock();
-  --calls_inside;
-}
+CallInside::~CallInside() { --calls_inside; }
+
+WithoutGil::WithoutGil() : state_(PyEval_SaveThread()) {}
+
+WithoutGil::~WithoutGil() { Lock(); }
 
 void WithoutGil::Lock() {
   // Python ends a thread that asks for the lock of an interpreter that is going: through our
@@ -47,10 +45,6 @@ bool WithoutGil::Interrupted() {
   state_ = PyEval_SaveThread();
   return raised;
 }
-
-CallInside::CallInside() { ++calls_inside; }
-
-CallInside::~CallInside() { --calls_inside; }
 
 void CheckInterrupts() {
   if (PyErr_Occurred() != nullptr || PyErr_CheckSignals() != 0) throw nb::python_error();

@@ -23,6 +23,16 @@ namespace nb = nanobind;
 // of.
 [[noreturn]] void RefuseChild(const std::string& what, pid_t process);
 
+// The end of the interpreter waits for what lives here. A call that is without the lock several
+// times and calls Python between them has one of its own, or what it has begun would be left.
+class CallInside {
+ public:
+  CallInside();
+  ~CallInside();
+  CallInside(const CallInside&) = delete;
+  CallInside& operator=(const CallInside&) = delete;
+};
+
 // The lock is not held while this lives.
 class WithoutGil {
  public:
@@ -39,18 +49,9 @@ class WithoutGil {
   using Clock = std::chrono::steady_clock;
   void Lock();
 
+  CallInside inside_;  // begins before the lock is let go and ends after it is back
   PyThreadState* state_;
   Clock::time_point asked_ = Clock::now();
-};
-
-// A call that waits without the lock several times, and between that calls Python: the end of the
-// interpreter waits for all of it, not only for the waits, or what it has begun would be left.
-class CallInside {
- public:
-  CallInside();
-  ~CallInside();
-  CallInside(const CallInside&) = delete;
-  CallInside& operator=(const CallInside&) = delete;
 };
 
 // For waiting calls, between two waits, with the lock held: throws what a signal handler raised
