@@ -6,6 +6,7 @@
 // new level is a row of table.cc, not `proven` until it has run on a CPU that has it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
