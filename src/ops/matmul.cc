@@ -17,9 +17,9 @@ constexpr std::int64_t kParallelProducts = 65536;
 
 // Units that kernels for few rows read side by side: fewer leave some of their streams idle.
 constexpr std::int64_t kUnitsAtOnce = 4;
-// Bytes of weights of a piece that is dealt to a thread: some 5 µs of reading, so that no thread
+// Bytes of weights of a piece that is dealt to a thread: some 10 µs of reading, so that no thread
 // waits long for another that was held up, and enough for the hardware's fetching to run ahead.
-constexpr std::int64_t kPieceBytes = std::int64_t{128} << 10;
+constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kMostPieces = 32;  // a thread
 
 void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
