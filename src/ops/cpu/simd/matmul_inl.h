@@ -122,14 +122,14 @@ CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
   }
   std::int64_t i = 0;
   for (; i + P::kStep <= length; i += P::kStep) {
-    typename P::Vector weights[kTileStreams];
+    typename P::Vector values[kRows];
+    for (int row = 0; row < kRows; ++row) values[row] = P::LoadX(x + i * kRows + row * P::kStep);
     for (int c = 0; c < kTileStreams; ++c) {
-      weights[c] = P::LoadW(tile.w[c] + i);
+      const typename P::Vector weights = P::LoadW(tile.w[c] + i);
       if (kFetchFrom <= c && c < kFetchTo) Fetch(tile.w[c] + i, tile.ahead);
-    }
-    for (int row = 0; row < kRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
-      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+      for (int row = 0; row < kRows; ++row) {
+        acc[row][c] = P::Dot(acc[row][c], values[row], weights);
+      }
     }
   }
   if (i < length) {
@@ -205,14 +205,14 @@ CULET_INLINE void TileBlock(const typename P::Operand* x, const typename P::Oper
     for (int c = 0; c < kTileStreams; ++c) acc[row][c] = Zero();
   }
   for (std::int64_t step = 0; step < steps; ++step) {
-    typename P::Vector weights[kTileStreams];
+    typename P::Vector values[kRows];
+    for (int row = 0; row < kRows; ++row) values[row] = P::LoadX(x + row * P::kStep);
     for (int c = 0; c < kTileStreams; ++c) {
-      weights[c] = P::LoadX(w + c * P::kStep);
+      const typename P::Vector weights = P::LoadX(w + c * P::kStep);
       if (kFetch) Fetch(source.w[c] + step * P::kStep, source.ahead);
-    }
-    for (int row = 0; row < kRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + row * P::kStep);
-      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+      for (int row = 0; row < kRows; ++row) {
+        acc[row][c] = P::Dot(acc[row][c], values[row], weights);
+      }
     }
     x += kRows * P::kStep;
     w += kTileStreams * P::kStep;
