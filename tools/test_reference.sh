@@ -58,3 +58,5 @@ echo "test_reference: goldens anew, with $("$python" -c 'import torch, transform
 print("torch", torch.__version__, "transformers", transformers.__version__)')"
 "$python" tools/reference/compare.py --work build/reference \
   --culet "${CULET:-build/release/culet}"
+echo "test_reference: needles in long prompts"
+"$python" models/make_needles.py --check
