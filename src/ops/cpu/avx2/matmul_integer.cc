@@ -51,8 +51,7 @@ CULET_INLINE __m256i Spread(const void* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm256_set1_epi32(four);
 }
-// Eight scales from `first` on. Others' checkpoints have them in f32: a branch that always goes the
-// same way, once for the products of a whole block.
+// Eight scales from `first` on, in bf16 or f32.
 template <bool kWide>
 CULET_INLINE __m256 LoadScales(const std::byte* p, int first) {
   if (kWide) return _mm256_loadu_ps(reinterpret_cast<const float*>(p) + first);
@@ -201,17 +200,6 @@ void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t ro
     for (int r = 0; r < kRows; ++r) {
       StoreOutputs(out + (row + r) * out_stride + first, acc[t][r][0], acc[t][r][1], end - first);
     }
-  }
-}
-
-template <typename Block, int kRows, int kTiles>
-void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
-              std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
-              std::int64_t out_stride) {
-  if (w.scale_dtype == DType::kF32) {
-    RunTilesOf<Block, kRows, kTiles, true>(x, row, w, n, spread, end, out, out_stride);
-  } else {
-    RunTilesOf<Block, kRows, kTiles, false>(x, row, w, n, spread, end, out, out_stride);
   }
 }
 

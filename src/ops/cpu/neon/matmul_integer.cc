@@ -40,8 +40,9 @@ CULET_INLINE int8x16_t Spread(const std::int8_t* p) {
   return vreinterpretq_s8_s32(vdupq_n_s32(four));
 }
 // Four scales from `first` on, in bf16 or f32.
-CULET_INLINE float32x4_t LoadScales(const std::byte* p, bool wide, int first) {
-  if (wide) return vld1q_f32(reinterpret_cast<const float*>(p) + first);
+template <bool kWide>
+CULET_INLINE float32x4_t LoadScales(const std::byte* p, int first) {
+  if (kWide) return vld1q_f32(reinterpret_cast<const float*>(p) + first);
   return LoadBf16(reinterpret_cast<const std::uint16_t*>(p) + first).v;
 }
 
@@ -138,9 +139,9 @@ CULET_INLINE void StoreOutputs(float* out, const float32x4_t* acc, std::int64_t 
   std::copy(values, values + std::min(count, kTileOutputs), out);
 }
 
-template <typename Block, int kRows, int kTiles>
-void RunTiles(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::int64_t n,
-              std::int64_t spread, std::int64_t end, float* out, std::int64_t out_stride) {
+template <typename Block, int kRows, int kTiles, bool kWide>
+void RunTilesOf(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::int64_t n,
+                std::int64_t spread, std::int64_t end, float* out, std::int64_t out_stride) {
   const WeightLayout layout = w.layout();
   const std::int64_t blocks = x.blocks();
   const std::int64_t group_blocks = w.group / kQuantBlock;
@@ -150,8 +151,7 @@ void RunTiles(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::in
   for (int r = 0; r < kRows; ++r) groups[r] = x.groups(row + r);
   const std::uint8_t* data[kTiles];
   const std::byte* scales[kTiles];
-  const bool wide = w.scale_dtype == DType::kF32;
-  const std::int64_t scale_step = kTileOutputs * (wide ? 4 : 2);
+  const std::int64_t scale_step = kTileOutputs * (kWide ? 4 : 2);
   float32x4_t acc[kTiles][kRows][kQuads];
   for (int t = 0; t < kTiles; ++t) {
     // A tile beyond the last is computed as the first and dropped.
@@ -172,7 +172,7 @@ void RunTiles(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::in
       int32x4_t sums[kRows][kQuads];
       Block::template Sum<kRows>(values, stride, groups, block, data[t], sums);
       for (int quad = 0; quad < kQuads; ++quad) {
-        const float32x4_t of_weights = LoadScales(scales[t], wide, quad * 4);
+        const float32x4_t of_weights = LoadScales<kWide>(scales[t], quad * 4);
         for (int r = 0; r < kRows; ++r) {
           const float32x4_t scale = vmulq_n_f32(of_weights, groups[r][block].scale);
           acc[t][r][quad] = vfmaq_f32(acc[t][r][quad], vcvtq_f32_s32(sums[r][quad]), scale);

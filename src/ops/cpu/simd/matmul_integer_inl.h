@@ -1,8 +1,9 @@
 // Products of integer weights with quantised rows: which rows meet which tiles of weights, and
 // when. Included inside a level's namespace, after its
-//   RunTiles<Block, kRows, kTiles>(x, row, w, n, spread, end, out, out_stride)
+//   RunTilesOf<Block, kRows, kTiles, kWide>(x, row, w, n, spread, end, out, out_stride)
 //       kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on; what
-//       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x
+//       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x;
+//       kWide: the weights' scales are f32, not bf16
 //   Quantize32(x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it
 //   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
 //   StoreValues(to, q)         32 int8 in the order that the level's products read.
@@ -15,6 +16,18 @@ inline constexpr int kStreams = 2;
 inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
 // Bytes of x that stay there beside them.
 inline constexpr std::int64_t kStripBytes = std::int64_t{192} << 10;
+
+// The type of the scales is one for a whole weight: asked for at each block it slows one row.
+template <typename Block, int kRows, int kTiles>
+void RunTiles(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
+              std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
+              std::int64_t out_stride) {
+  if (w.scale_dtype == DType::kF32) {
+    RunTilesOf<Block, kRows, kTiles, true>(x, row, w, n, spread, end, out, out_stride);
+  } else {
+    RunTilesOf<Block, kRows, kTiles, false>(x, row, w, n, spread, end, out, out_stride);
+  }
+}
 
 // Few rows: bound by reading. The streams are equal parts of [begin, end), each of which runs
 // through memory without a gap.
