@@ -2,21 +2,22 @@
 
     bench/compare_peers.py --culet bf16=e2b --culet int4=e2b-int4 \\
         --llama-bench llama.cpp/build/bin/llama-bench --gguf bf16=e2b.gguf --gguf q4_0=e2b-q4_0.gguf \\
+        --openvino int4=e2b-ov-int4 --openvino-python openvino/bin/python \\
         --transformers bf16=e2b --prefill 512 --decode 32 --rounds 3
 
 Every engine gets the same synthetic checkpoint (`culet synth e2b DIR`; converted for llama.cpp by its
-convert_hf_to_gguf.py and llama-quantize), the same threads and the same lengths. A round runs each
-engine once, with the machine's limits (reading, multiply-adds) measured before and after each run,
-because they swing by a factor of two on shared machines; the order of engines turns from round to
-round. Printed are medians over the rounds: tokens/s, how fast the machine read around the runs, of
-culet also the share of the limits that it measures within its run, and culet's speed over each peer's
-within the same round. `--out FILE` writes all figures as JSON.
+convert_hf_to_gguf.py and llama-quantize, for OpenVINO by bench/openvino_model.py), the same threads and
+the same lengths. A round runs each engine once, with the machine's limits (reading, multiply-adds)
+measured before and after each run, because they swing by a factor of two on shared machines; the order of
+engines turns from round to round. Printed are medians over the rounds: tokens/s, how fast the machine read
+around the runs, of culet also the share of the limits that it measures within its run, and culet's speed
+over each peer's within the same round. `--out FILE` writes all figures as JSON.
 
 transformers runs in this Python (torch and transformers must be there); it is asked for the last
-position's logits alone, so that it skips what it can. Every engine has a run that does not count
-before its first. OpenVINO GenAI and ik_llama.cpp are not driven from here; the latter's llama-bench can
-be named in --llama-bench. Exit codes: 0; 2 for what cannot be run: then the rounds that were complete
-are printed all the same.
+position's logits alone, so that it skips what it can. OpenVINO GenAI runs in --openvino-python, as
+bench/openvino_bench.py tells. ik_llama.cpp reads the files of --gguf too, with its own llama-bench. Every
+engine has a run that does not count before its first. Exit codes: 0; 2 for what cannot be run: then the
+rounds that were complete are printed all the same.
 """
 
 import argparse
@@ -66,8 +67,10 @@ class Culet:
 
 
 class LlamaCpp:
+    tree = "llama.cpp"
+
     def __init__(self, label, model, threads, program):
-        self.name, self.model, self.threads, self.program = f"llama.cpp {label}", model, threads, program
+        self.name, self.model, self.threads, self.program = f"{self.tree} {label}", model, threads, program
 
     def warm_up(self):
         """So does llama-bench, but what is mapped is read from the disk in it."""
@@ -77,10 +80,35 @@ class LlamaCpp:
         return json.loads(run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0",
                                "-r", "1", "-o", "json", *options]))
 
+    def decode_after(self, decode, context):
+        """The options for `decode` tokens alone, after `context` tokens."""
+        return "-n", str(decode), "-d", str(context)
+
     def measure(self, prefill, decode, context):
         read = self.bench("-p", str(prefill), "-n", "0")[0]
-        decoded = self.bench("-p", "0", "-n", str(decode), "-d", str(context))[0]
+        decoded = self.bench("-p", "0", *self.decode_after(decode, context))[0]
         return {"prefill": read["avg_ts"], "decode": decoded["avg_ts"]}
+
+
+class IkLlamaCpp(LlamaCpp):
+    tree = "ik_llama.cpp"
+
+    def decode_after(self, decode, context):
+        return "-n", "0", "-gp", f"{context},{decode}"
+
+
+class OpenVino:
+    def __init__(self, label, model, threads, python):
+        self.name, self.model, self.threads, self.python = f"OpenVINO {label}", model, threads, python
+
+    def warm_up(self):
+        """So does each measurement, but here the model is read from the disk."""
+        self.measure(16, 1, 16)
+
+    def measure(self, prefill, decode, context):
+        return json.loads(run([self.python, str(ROOT / "bench" / "openvino_bench.py"), self.model,
+                               "--threads", str(self.threads), "--prefill", str(prefill),
+                               "--decode", str(decode), "--context", str(context)]))
 
 
 class Transformers:
@@ -146,6 +174,11 @@ def arguments():
     parser.add_argument("--culet", type=pair, action="append", default=[], metavar="LABEL=MODEL")
     parser.add_argument("--gguf", type=pair, action="append", default=[], metavar="LABEL=FILE")
     parser.add_argument("--llama-bench", help="the program of llama.cpp that measures")
+    parser.add_argument("--ik-llama-bench", help="the program of ik_llama.cpp that measures")
+    parser.add_argument("--openvino", type=pair, action="append", default=[], metavar="LABEL=FOLDER",
+                        help="what bench/openvino_model.py wrote")
+    parser.add_argument("--openvino-python", default=sys.executable,
+                        help="a Python that has openvino-genai (this one)")
     parser.add_argument("--transformers", type=pair, action="append", default=[],
                         metavar="LABEL=FOLDER")
     parser.add_argument("--probe", default="pebble", help="a small model to measure limits with (%(default)s)")
@@ -156,11 +189,13 @@ def arguments():
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--out", type=pathlib.Path, help="writes every figure as JSON")
     found = parser.parse_args()
-    if found.gguf and not found.llama_bench:
-        parser.error("--gguf needs --llama-bench")
+    if found.gguf and not (found.llama_bench or found.ik_llama_bench):
+        parser.error("--gguf needs --llama-bench or --ik-llama-bench")
+    if found.ik_llama_bench and not found.gguf:
+        parser.error("--ik-llama-bench needs --gguf")
     if not found.culet:
         parser.error("--culet LABEL=MODEL is missing: there is nothing to compare")
-    for option in ("culet", "gguf", "transformers"):
+    for option in ("culet", "gguf", "openvino", "transformers"):
         labels = [label for label, _ in getattr(found, option)]
         if len(set(labels)) < len(labels):
             parser.error(f"--{option}: a label stands for two models: {', '.join(labels)}")
@@ -169,8 +204,11 @@ def arguments():
 
 def engines_of(options):
     engines = [Culet(label, model, options.threads) for label, model in options.culet]
-    engines += [LlamaCpp(label, model, options.threads, options.llama_bench)
-                for label, model in options.gguf]
+    for tree, program in ((LlamaCpp, options.llama_bench), (IkLlamaCpp, options.ik_llama_bench)):
+        if program:
+            engines += [tree(label, model, options.threads, program) for label, model in options.gguf]
+    engines += [OpenVino(label, model, options.threads, options.openvino_python)
+                for label, model in options.openvino]
     engines += [Transformers(label, model, options.threads) for label, model in options.transformers]
     return engines
 
