@@ -77,16 +77,19 @@ class LlamaCpp:
         self.bench("-p", "16", "-n", "1")
 
     def bench(self, *options):
-        return json.loads(run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0",
-                               "-r", "1", "-o", "json", *options]))
+        """The one test that the options ask for."""
+        said = run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0", "-r", "1",
+                    "-o", "json", *options])
+        # ik_llama.cpp's loader prints lines of its own into the list.
+        return json.JSONDecoder().raw_decode(said[said.find("{"):])[0]
 
     def decode_after(self, decode, context):
         """The options for `decode` tokens alone, after `context` tokens."""
         return "-n", str(decode), "-d", str(context)
 
     def measure(self, prefill, decode, context):
-        read = self.bench("-p", str(prefill), "-n", "0")[0]
-        decoded = self.bench("-p", "0", *self.decode_after(decode, context))[0]
+        read = self.bench("-p", str(prefill), "-n", "0")
+        decoded = self.bench("-p", "0", *self.decode_after(decode, context))
         return {"prefill": read["avg_ts"], "decode": decoded["avg_ts"]}
 
 
