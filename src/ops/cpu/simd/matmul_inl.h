@@ -133,11 +133,11 @@ CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
     }
   }
   if (i < length) {
-    typename P::Vector weights[kTileStreams];
-    for (int c = 0; c < kTileStreams; ++c) weights[c] = P::LoadWN(tile.w[c] + i, length - i);
-    for (int row = 0; row < kRows; ++row) {
-      const typename P::Vector values = P::LoadX(x + i * kRows + row * P::kStep);
-      for (int c = 0; c < kTileStreams; ++c) acc[row][c] = P::Dot(acc[row][c], values, weights[c]);
+    for (int c = 0; c < kTileStreams; ++c) {
+      const typename P::Vector weights = P::LoadWN(tile.w[c] + i, length - i);
+      for (int row = 0; row < kRows; ++row) {
+        acc[row][c] = P::Dot(acc[row][c], P::LoadX(x + i * kRows + row * P::kStep), weights);
+      }
     }
   }
   for (int row = 0; row < kRows; ++row) {

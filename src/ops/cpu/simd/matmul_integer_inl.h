@@ -9,8 +9,8 @@
 //   StoreValues(to, q)         32 int8 in the order that the level's products read.
 
 inline constexpr int kPanelRows = 4;
-// Of memory, for few rows. Each has a stream of scales beside it. Two threads of Zen 3 take 85 to
-// 90% of the read rate with two, 65 to 75 with four, 80 with one.
+// Of memory, for few rows. Each has a stream of scales beside it. Two threads of Zen 3 take 80 to
+// 92% of the read rate with two, 56 to 82 with four, 73 to 87 with one.
 inline constexpr int kStreams = 2;
 // Outputs whose weights stay in the second-level cache while all rows pass.
 inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
