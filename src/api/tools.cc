@@ -16,7 +16,7 @@
 namespace culet {
 namespace {
 
-constexpr double kReadSeconds = 0.3;
+constexpr double kReadSeconds = 0.1;
 // Smaller weights may sit in a cache, so a buffer of our own is read instead.
 constexpr std::size_t kLeastReadBytes = std::size_t{256} << 20;
 

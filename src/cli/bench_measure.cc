@@ -14,9 +14,28 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double Milliseconds(Clock::time_point from, Clock::time_point to) {
-  return std::chrono::duration<double, std::milli>(to - from).count();
+// A run that can pause does so this often to measure the machine.
+constexpr double kSliceMs = 150;
+
+double MillisecondsSince(Clock::time_point from) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
 }
+
+// How long a run took, and what the machine could do meanwhile.
+class Measured {
+ public:
+  // A slice of the run between two measurements of the machine.
+  void Add(double ms, const MachineLimits& before, const MachineLimits& after) {
+    ms_ += ms;
+    read_ += ms * (before.read_gb_s + after.read_gb_s) / 2;
+    peak_ += ms * (before.peak_gflops + after.peak_gflops) / 2;
+  }
+  double ms() const { return ms_; }
+  MachineLimits limits() const { return {read_ / ms_, peak_ / ms_}; }
+
+ private:
+  double ms_ = 0, read_ = 0, peak_ = 0;
+};
 
 class Bench {
  public:
@@ -36,16 +55,16 @@ class Bench {
 
  private:
   double PrefillMs(std::int64_t count);
-  double DecodeMs(std::int64_t context, std::int64_t count);
+  // The KV holds `context` tokens after it.
+  void Seek(std::int64_t context);
+  void DecodeToken(std::int64_t position);
+  Measured Prefill(std::int64_t count);
+  Measured Decode(std::int64_t context, std::int64_t count);
   void WarmUp();
   void MeasurePrefill(std::int64_t count);
   void MeasureDecode(std::int64_t context, std::int64_t count);
-  // Fills in what `measured`, which returns its milliseconds, tells.
-  template <typename Measured>
-  void Profile(ProfileResult result, const Measured& measured);
-  // Runs `measured` between measurements of the machine; calls `keep(ms, limits around it)`.
-  template <typename Measured, typename Keep>
-  void Repeat(const Measured& measured, const Keep& keep);
+  // Fills in what `run` tells.
+  void Profile(ProfileResult result, const std::function<Measured()>& run);
   MachineLimits Limits();
   void Step();
 
@@ -69,21 +88,44 @@ double Bench::PrefillMs(std::int64_t count) {
   session_.Reset();
   const Clock::time_point start = Clock::now();
   session_.Append(std::span(tokens_).first(static_cast<std::size_t>(count)));
-  return Milliseconds(start, Clock::now());
+  return MillisecondsSince(start);
 }
 
-// The KV holds `context` tokens before and after, so a next run only goes back.
-double Bench::DecodeMs(std::int64_t context, std::int64_t count) {
+Measured Bench::Prefill(std::int64_t count) {
+  Measured measured;
+  const MachineLimits before = Limits();
+  const double ms = PrefillMs(count);
+  measured.Add(ms, before, Limits());
+  return measured;
+}
+
+void Bench::Seek(std::int64_t context) {
   const std::size_t want = static_cast<std::size_t>(context);
   const std::size_t have = std::min(session_.tokens().size(), want);
   session_.Rewind(static_cast<std::int64_t>(have));
   if (have < want) session_.Append(std::span(tokens_).subspan(have, want - have));
-  const Clock::time_point start = Clock::now();
+}
+
+void Bench::DecodeToken(std::int64_t position) {
+  session_.Append(std::span(tokens_).subspan(static_cast<std::size_t>(position), 1));
+  if (InterruptGuard::Pending()) throw Interrupted();
+}
+
+Measured Bench::Decode(std::int64_t context, std::int64_t count) {
+  Seek(context);
+  Measured measured;
+  MachineLimits before = Limits();
+  Clock::time_point start = Clock::now();
   for (std::int64_t step = 0; step < count; ++step) {
-    session_.Append(std::span(tokens_).subspan(static_cast<std::size_t>(context + step), 1));
-    if (InterruptGuard::Pending()) throw Interrupted();
+    DecodeToken(context + step);
+    const double ms = MillisecondsSince(start);
+    if (ms < kSliceMs && step + 1 < count) continue;
+    const MachineLimits after = Limits();
+    measured.Add(ms, before, after);
+    before = after;
+    start = Clock::now();
   }
-  return Milliseconds(start, Clock::now());
+  return measured;
 }
 
 // Everything once, so that pages are there and the peak of memory is that of the model alone.
@@ -100,7 +142,8 @@ void Bench::WarmUp() {
     for (const std::int64_t count : plan_.decode) {
       Step();
       session_.Reset();
-      DecodeMs(context, count);
+      Seek(context);
+      for (std::int64_t step = 0; step < count; ++step) DecodeToken(context + step);
     }
   }
   result_.peak_rss_bytes = PeakResidentBytes();
@@ -113,19 +156,6 @@ MachineLimits Bench::Limits() {
   return limits;
 }
 
-template <typename Measured, typename Keep>
-void Bench::Repeat(const Measured& measured, const Keep& keep) {
-  MachineLimits before = Limits();
-  for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
-    Step();
-    const double ms = measured();
-    const MachineLimits after = Limits();
-    keep(ms, MachineLimits{(before.read_gb_s + after.read_gb_s) / 2,
-                           (before.peak_gflops + after.peak_gflops) / 2});
-    before = after;
-  }
-}
-
 void Bench::MeasurePrefill(std::int64_t count) {
   const ModelInfo& info = model_->info();
   PrefillResult prefill;
@@ -133,12 +163,13 @@ void Bench::MeasurePrefill(std::int64_t count) {
   prefill.macs = static_cast<double>(info.macs_per_prompt_token) * static_cast<double>(count - 1) +
                  static_cast<double>(info.macs_per_decoded_token);
   std::vector<double> rates, ratios, times;
-  Repeat([&] { return PrefillMs(count); },
-         [&](double ms, const MachineLimits& limits) {
-           rates.push_back(Rate(count, ms));
-           times.push_back(ms);
-           ratios.push_back(2 * prefill.macs / (ms / 1000) / (limits.peak_gflops * 1e9));
-         });
+  for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
+    Step();
+    const Measured run = Prefill(count);
+    rates.push_back(Rate(count, run.ms()));
+    times.push_back(run.ms());
+    ratios.push_back(2 * prefill.macs / (run.ms() / 1000) / (run.limits().peak_gflops * 1e9));
+  }
   prefill.tokens_per_s = SpreadOf(rates);
   prefill.ratio_to_peak = SpreadOf(ratios);
   prefill.median_ms = SpreadOf(times).median;
@@ -153,25 +184,27 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
   decode.bytes_per_token = static_cast<double>(info.bytes_per_token + info.rows_read_bytes) +
                            KvBytesPerToken(info, context + count / 2);
   session_.Reset();
-  DecodeMs(context, count);  // fills the KV
+  Seek(context);
   std::vector<double> rates, ratios;
-  Repeat([&] { return DecodeMs(context, count); },
-         [&](double ms, const MachineLimits& limits) {
-           const double rate = Rate(count, ms);
-           rates.push_back(rate);
-           ratios.push_back(rate * decode.bytes_per_token / (limits.read_gb_s * 1e9));
-         });
+  for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
+    Step();
+    const Measured run = Decode(context, count);
+    const double rate = Rate(count, run.ms());
+    rates.push_back(rate);
+    ratios.push_back(rate * decode.bytes_per_token / (run.limits().read_gb_s * 1e9));
+  }
   decode.tokens_per_s = SpreadOf(rates);
   decode.ratio_to_bandwidth = SpreadOf(ratios);
   result_.decode.push_back(decode);
 }
 
-template <typename Measured>
-void Bench::Profile(ProfileResult result, const Measured& measured) {
+void Bench::Profile(ProfileResult result, const std::function<Measured()>& run) {
   Step();
-  const MachineLimits before = Limits();
-  result.ops = ProfileOps(*model_, [&] { result.ms = measured(); });
-  result.read_gb_s = (before.read_gb_s + Limits().read_gb_s) / 2;
+  result.ops = ProfileOps(*model_, [&] {
+    const Measured measured = run();
+    result.ms = measured.ms();
+    result.read_gb_s = measured.limits().read_gb_s;
+  });
   result_.profiles.push_back(std::move(result));
 }
 
@@ -187,17 +220,17 @@ BenchResult Bench::Run(double load_ms) {
       ProfileResult result;
       result.kind = "prefill";
       result.tokens = count;
-      Profile(std::move(result), [&] { return PrefillMs(count); });
+      Profile(std::move(result), [&] { return Prefill(count); });
     }
     for (const std::int64_t context : plan_.contexts) {
       for (const std::int64_t count : plan_.decode) {
         session_.Reset();
-        DecodeMs(context, count);  // fills the KV
+        Seek(context);
         ProfileResult result;
         result.kind = "decode";
         result.context = context;
         result.tokens = count;
-        Profile(std::move(result), [&] { return DecodeMs(context, count); });
+        Profile(std::move(result), [&] { return Decode(context, count); });
       }
     }
   }

@@ -1,7 +1,8 @@
 // The measurements of `culet bench`.
 //
-// Shared machines move, so every measured run stands between two measurements of what the machine
-// can do, and its ratio is taken to their mean.
+// Shared machines move within seconds, so every run stands between two measurements of what the
+// machine can do, a run of tokens pauses for more of them every few tokens, and its ratio is taken
+// to what the machine could have done in its time.
 #pragma once
 
 #include <cstdint>
