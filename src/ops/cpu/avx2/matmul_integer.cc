@@ -7,8 +7,10 @@
 //
 // int8: pairs of bytes would not fit 16 bits, and the way around it (the sign moved to x) costs
 // more than it saves: vpsignb shares the two pipes of the products (Zen 3, shared: 54 in place of
-// 62 G multiply-adds/s). So both are widened to 16 bits for vpmaddwd, even columns and odd ones
-// apart, which a shift does; x is packed that way.
+// 62 G multiply-adds/s). So vpmaddwd multiplies 16 bits, even columns and odd ones apart, x packed
+// that way: the byte of the weight stays the upper one, over zeros, which one shift or one mask
+// leaves. That makes sums 256 times as large (at most 128 · 128 · 32 · 256 = 2^27, and exact in
+// f32), and the scale of x in the operand is 1/256 of what it was.
 //
 // A tile is 16 outputs (two vectors of 8) times up to 4 rows: 8 sums, 4 weights, 1 row and a
 // product are 14 of 16 registers; the f32 sums of a tile live in the first-level cache. Each block
@@ -35,6 +37,9 @@ namespace {
 
 inline constexpr std::int64_t kAheadBytes = 1024;
 
+CULET_INLINE void FetchAhead(const std::uint8_t* line) {
+  _mm_prefetch(reinterpret_cast<const char*>(line) + kAheadBytes, _MM_HINT_T1);
+}
 CULET_INLINE __m256i LoadBytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
@@ -73,7 +78,8 @@ CULET_INLINE __m256i Add32(__m256i sum, __m256i values) {
   return sum;
 }
 
-// One block of 32 columns, 16 outputs: exact sums [rows][2 vectors of 8 outputs] i32.
+// One block of 32 columns, 16 outputs: exact sums [rows][2 vectors of 8 outputs] i32, times 256 for
+// int8.
 struct Int4Block {
   using Value = std::int8_t;  // of x
   static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock / 2;
@@ -87,6 +93,7 @@ struct Int4Block {
       sums[row][0] = sums[row][1] = Spread(groups[row][block].start);
     }
     for (int line = 0; line < 4; ++line) {
+      FetchAhead(w + line * 64);
       const __m256i w0 = LoadOnce(w + line * 64);  // [8 outputs, 4 columns]
       const __m256i w1 = LoadOnce(w + line * 64 + 32);
       for (int half = 0; half < 2; ++half) {
@@ -114,14 +121,16 @@ struct Int8Block {
   template <int kRows>
   static CULET_INLINE void Sum(const std::int16_t* x, std::int64_t stride, const QuantGroup* const*,
                                std::int64_t, const std::uint8_t* w, __m256i (*sums)[2]) {
+    const __m256i upper = _mm256_set1_epi16(-256);
     for (int row = 0; row < kRows; ++row) sums[row][0] = sums[row][1] = _mm256_setzero_si256();
     for (int line = 0; line < 8; ++line) {
+      FetchAhead(w + line * 64);
       const __m256i w0 = LoadOnce(w + line * 64);  // [8 outputs, 4 columns]
       const __m256i w1 = LoadOnce(w + line * 64 + 32);
-      const __m256i even0 = _mm256_srai_epi16(_mm256_slli_epi16(w0, 8), 8);  // [8 outputs, 2] i16
-      const __m256i even1 = _mm256_srai_epi16(_mm256_slli_epi16(w1, 8), 8);
-      const __m256i odd0 = _mm256_srai_epi16(w0, 8);
-      const __m256i odd1 = _mm256_srai_epi16(w1, 8);
+      const __m256i even0 = _mm256_slli_epi16(w0, 8);  // [8 outputs, 2] i16
+      const __m256i even1 = _mm256_slli_epi16(w1, 8);
+      const __m256i odd0 = _mm256_and_si256(w0, upper);
+      const __m256i odd1 = _mm256_and_si256(w1, upper);
       for (int row = 0; row < kRows; ++row) {
         const std::int16_t* four = x + row * stride + line * 4;
         const __m256i even = Spread(four);
@@ -173,9 +182,6 @@ void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t ro
   std::int64_t left = group_blocks;  // of the group of weights
   for (std::int64_t block = 0; block < blocks; ++block) {
     for (int t = 0; t < kTiles; ++t) {
-      for (std::int64_t at = 0; at < Block::kBytes; at += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(data[t]) + kAheadBytes + at, _MM_HINT_T1);
-      }
       __m256i sums[kRows][2];
       Block::template Sum<kRows>(values, stride, groups, block, data[t], sums);
       const __m256 low = LoadScales<kWide>(scales[t], 0);
@@ -261,11 +267,12 @@ CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, Quan
   StoreGroup(n, q, group);
 }
 
-CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q) {
+CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup*) {
   std::memcpy(to, q, kQuantBlock);
 }
 // Each four columns as 0, 2, 1, 3.
-CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q) {
+CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q, QuantGroup* group) {
+  group->scale *= 1.0f / 256;  // Int8Block
   const __m256i bytes = LoadBytes(q);
   const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
   const __m256i odd = _mm256_srai_epi16(bytes, 8);

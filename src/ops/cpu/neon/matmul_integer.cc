@@ -228,7 +228,7 @@ CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, Quan
   QuantizeGroupTo(scale, x, kQuantBlock, q, group);
 }
 
-CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q) {
+CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup*) {
   std::memcpy(to, q, kQuantBlock);
 }
 

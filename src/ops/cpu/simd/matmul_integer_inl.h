@@ -6,7 +6,8 @@
 //       kWide: the weights' scales are f32, not bf16
 //   Quantize32(x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it
 //   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
-//   StoreValues(to, q)         32 int8 in the order that the level's products read.
+//   StoreValues(to, q, group)  32 int8 in the order that the level's products read, and the group's
+//                              scale as its sums want it.
 
 inline constexpr int kPanelRows = 4;
 // Of memory, for few rows. Each has a stream of scales beside it. Two threads of Zen 3 take 80 to
@@ -95,7 +96,7 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
       } else {
         whole ? Quantize32(from + i, q, group) : QuantizeGroup(from + i, k - i, q, group);
       }
-      StoreValues(to + i, q);
+      StoreValues(to + i, q, group);
     }
   }
 }
