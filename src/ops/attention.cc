@@ -20,8 +20,9 @@ namespace {
 constexpr std::int64_t kTileQueries = 48;
 // Blocks a thread gets between two joins where the keys of one tile are split over threads.
 constexpr std::int64_t kWaveItems = 8;
-// Where a tile has fewer blocks a thread than this, its queries are split too.
-constexpr std::int64_t kManyBlocks = 4;
+// Where whole blocks leave threads idle for more than this part of the work, queries are split too:
+// each part of them widens the keys anew.
+constexpr double kMostIdle = 0.2;
 // Fewer queries a pass than this use the values that they load too little.
 constexpr std::int64_t kLeastQueries = 4;
 
@@ -333,8 +334,21 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
   }
 }
 
-// Few tiles: the blocks of a tile go to all threads, and where these are few its queries too, a
-// wave at a time, and are joined between waves.
+// In how many parts a tile's queries go to threads. Blocks are dealt one by one, so that the first
+// and the last, which may hold few keys, share a thread: whole ones then take as long as blocks of
+// kBlockKeys would.
+std::int64_t SpansOf(const Job& job, const Tile& tile, std::int64_t queries) {
+  const std::int64_t threads = job.ctx.pool().threads();
+  const KeyRange seen = job.kind.visible[tile.end - 1];
+  const std::int64_t keys = seen.end - seen.begin;
+  const std::int64_t rounds = (keys + threads * kBlockKeys - 1) / (threads * kBlockKeys);
+  const auto idle = static_cast<double>(rounds * threads * kBlockKeys - keys);
+  if (idle <= kMostIdle * static_cast<double>(keys)) return 1;
+  return std::clamp<std::int64_t>(queries / kLeastQueries, 1, threads);
+}
+
+// Few tiles: the blocks of a tile go to all threads, and where these do not come out even its
+// queries too, a wave at a time, and are joined between waves.
 void RunSplitTiles(const Job& job, std::int64_t tiles) {
   const int threads = job.ctx.pool().threads();
   const std::int64_t wave = threads * kWaveItems;
@@ -346,9 +360,7 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
   for (std::int64_t index = 0; index < tiles; ++index) {
     const Tile tile = TileAt(job, index);
     const std::int64_t queries = AllQueries(job, tile).count;
-    const bool many = tile.end_block - tile.first_block >= kManyBlocks * threads;
-    const std::int64_t spans =
-        many ? 1 : std::clamp<std::int64_t>(queries / kLeastQueries, 1, threads);
+    const std::int64_t spans = SpansOf(job, tile, queries);
     const std::int64_t span = (queries + spans - 1) / spans;
     Begin(job, tile);
     for (std::int64_t first = tile.first_block; first < tile.end_block; first += wave) {
@@ -363,7 +375,7 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
           RunBlock(job, tile, some, first + item / spans, area, partial_at(item / spans));
         }
       };
-      job.ctx.pool().ParallelFor(count * spans, 1, run);
+      job.ctx.pool().ParallelFor(count * spans, 1, run, static_cast<int>(kWaveItems * spans));
       for (std::int64_t block = 0; block < count; ++block) Join(job, tile, partial_at(block));
     }
     End(job, tile, AreaAt(job, 0).q);
