@@ -81,7 +81,10 @@ class LlamaCpp:
         said = run([self.program, "-m", self.model, "-t", str(self.threads), "-ngl", "0", "-r", "1",
                     "-o", "json", *options])
         # ik_llama.cpp's loader prints lines of its own into the list.
-        return json.JSONDecoder().raw_decode(said[said.find("{"):])[0]
+        begin = said.find("{")
+        if begin < 0:
+            raise Failed(f"{self.program}: printed no test: {said.strip()[-500:]!r}")
+        return json.JSONDecoder().raw_decode(said[begin:])[0]
 
     def decode_after(self, decode, context):
         """The options for `decode` tokens alone, after `context` tokens."""
@@ -152,9 +155,14 @@ class Transformers:
 
 def limits(probe, threads):
     """What the machine reads and multiplies just now: measured by culet between two tiny runs."""
-    found = json.loads(run([CULET, "bench", probe, "--threads", str(threads), "--prefill", "1",
-                            "--decode", "1", "--context", "1", "--repeat", "1", "--json"]))
-    return found["machine"]["read_gb_s"], found["machine"]["peak_gflops"]
+    said = run([CULET, "bench", probe, "--threads", str(threads), "--prefill", "1",
+                "--decode", "1", "--context", "1", "--repeat", "1", "--json"])
+    try:
+        machine = json.loads(said)["machine"]
+        return machine["read_gb_s"], machine["peak_gflops"]
+    except (ValueError, KeyError, TypeError):
+        raise Failed(f"{CULET} bench --json printed no limits of the machine; is it another program, or "
+                     f"an older culet? Name it in CULET_PROGRAM") from None
 
 
 def pair(text):
@@ -180,7 +188,7 @@ def arguments():
     parser.add_argument("--ik-llama-bench", help="the program of ik_llama.cpp that measures")
     parser.add_argument("--openvino", type=pair, action="append", default=[], metavar="LABEL=FOLDER",
                         help="what bench/openvino_model.py wrote")
-    parser.add_argument("--openvino-python", default=sys.executable,
+    parser.add_argument("--openvino-python",
                         help="a Python that has openvino-genai (this one)")
     parser.add_argument("--transformers", type=pair, action="append", default=[],
                         metavar="LABEL=FOLDER")
@@ -194,8 +202,12 @@ def arguments():
     found = parser.parse_args()
     if found.gguf and not (found.llama_bench or found.ik_llama_bench):
         parser.error("--gguf needs --llama-bench or --ik-llama-bench")
-    if found.ik_llama_bench and not found.gguf:
-        parser.error("--ik-llama-bench needs --gguf")
+    for option, needed in (("llama_bench", "gguf"), ("ik_llama_bench", "gguf"),
+                           ("openvino_python", "openvino")):
+        if getattr(found, option) and not getattr(found, needed):
+            parser.error(f"--{option.replace('_', '-')} needs --{needed}")
+    if found.out and not found.out.absolute().parent.is_dir():
+        parser.error(f"--out {found.out}: there is no folder {found.out.absolute().parent}")
     if not found.culet:
         parser.error("--culet LABEL=MODEL is missing: there is nothing to compare")
     for option in ("culet", "gguf", "openvino", "transformers"):
@@ -210,7 +222,7 @@ def engines_of(options):
     for tree, program in ((LlamaCpp, options.llama_bench), (IkLlamaCpp, options.ik_llama_bench)):
         if program:
             engines += [tree(label, model, options.threads, program) for label, model in options.gguf]
-    engines += [OpenVino(label, model, options.threads, options.openvino_python)
+    engines += [OpenVino(label, model, options.threads, options.openvino_python or sys.executable)
                 for label, model in options.openvino]
     engines += [Transformers(label, model, options.threads) for label, model in options.transformers]
     return engines
@@ -285,7 +297,11 @@ def main():
           f"{options.context}, medians of {len(rounds)} rounds")
     print(table(rounds, engines))
     if options.out:
-        options.out.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n", encoding="utf-8")
+        try:
+            options.out.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            print(f"compare_peers: {options.out}: {error.strerror}", file=sys.stderr)
+            code = 2
     return code
 
 

@@ -14,7 +14,7 @@ makes int8 of a large model when it is asked for neither fp16 nor fp32):
   int4  symmetric, a scale for each --group weights of a row; both embedding tables as int8, the head int8
         with a zero point too
 
-E2B takes some minutes, 17 GB of memory and 16 GB of temporary files (in TMPDIR).
+E2B takes some minutes, 17 GB of memory and 16 GB of temporary files (beside the folder that it writes).
 
 Run it with a Python that has optimum-intel (2.2), nncf, openvino-tokenizers and the transformers that they
 ask for (5.5). Exit codes: 0; 2 for what cannot be turned into a model.
@@ -24,7 +24,6 @@ import argparse
 import json
 import pathlib
 import re
-import shutil
 import sys
 import tempfile
 
@@ -125,12 +124,16 @@ def main():
     try:
         if options.out.exists():
             raise Failed(f"{options.out} is there already")
-        with tempfile.TemporaryDirectory(prefix="openvino_model-") as temporary:
+        if not options.out.absolute().parent.is_dir():
+            raise Failed(f"{options.out}: there is no folder {options.out.absolute().parent}")
+        # Beside it, so that the last step is a rename.
+        with tempfile.TemporaryDirectory(prefix=".openvino_model-",
+                                         dir=options.out.absolute().parent) as temporary:
             checkpoint, model = (pathlib.Path(temporary) / name for name in ("checkpoint", "model"))
             checkpoint.mkdir()
             wrap(options.folder, checkpoint)
             export(checkpoint, model, options.to, options.group)
-            shutil.move(model, options.out)
+            model.rename(options.out)
     except Failed as failure:
         print(f"openvino_model: {failure}", file=sys.stderr)
         return 2

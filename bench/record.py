@@ -4,8 +4,9 @@
     bench/record.py e2b --note "attention by blocks of 256"
 
 Models are measured one after the other; further options go to `culet bench` as they are. Every line has
-the limit that was measured around the run (GB/s read, or Gflop/s) and the ratio to it, which is what lines
-of different days and machines can be compared by. Exit codes: 0; 2 for what cannot be run.
+the limit that was measured around its runs (GB/s read, or Gflop/s; medians) and the ratio to it, which is
+what lines of different days and machines can be compared by. Up to commit fc87dc7 limits were measured
+before and after a run of tokens only, and limit_value was the median of all the runs of a model. Exit codes: 0; 2 for what cannot be run.
 """
 
 import argparse
@@ -42,11 +43,11 @@ def rows(found, common):
     for run in found["prefill"]:
         yield {**common, "kind": "prefill", "context": 0, "tokens": run["tokens"], "users": 1,
                "tokens_per_s": round(run["tokens_per_s"], 3), "limit": "Gflop/s",
-               "limit_value": round(machine["peak_gflops"], 1), "ratio": round(run["ratio_to_peak"], 4)}
+               "limit_value": round(run["peak_gflops"], 1), "ratio": round(run["ratio_to_peak"], 4)}
     for run in found["decode"]:
         yield {**common, "kind": "decode", "context": run["context"], "tokens": run["tokens"], "users": 1,
                "tokens_per_s": round(run["tokens_per_s"], 3), "limit": "GB/s",
-               "limit_value": round(machine["read_gb_s"], 2), "ratio": round(run["ratio_to_bandwidth"], 4)}
+               "limit_value": round(run["read_gb_s"], 2), "ratio": round(run["ratio_to_bandwidth"], 4)}
     for run in found["users"]:
         yield {**common, "kind": "users", "context": run["context"], "tokens": run["tokens"],
                "users": run["users"], "tokens_per_s": round(run["tokens_per_s"], 3), "limit": "one user",

@@ -33,8 +33,8 @@ struct MachineLimits {
   double peak_gflops = 0;
 };
 
-// Takes about half a second, in which the model answers nobody. Measure around what is compared
-// with it: shared machines move. Any thread.
+// Takes about a quarter of a second, in which the model answers nobody. Measure around what is
+// compared with it: shared machines move. Any thread.
 CULET_EXPORT MachineLimits MeasureMachine(Model& model);
 
 // What one op with one kind of weights took, over all layers.

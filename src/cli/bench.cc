@@ -68,6 +68,7 @@ void WriteJson(const ModelInfo& info, const BenchResult& result,
     AddSpread(&item, "tokens_per_s", run.tokens_per_s);
     item["ms"] = run.median_ms;
     item["multiply_adds"] = run.macs;
+    item["peak_gflops"] = run.peak_gflops;
     AddSpread(&item, "ratio_to_peak", run.ratio_to_peak);
     prefill.push_back(item);
   }
@@ -76,6 +77,7 @@ void WriteJson(const ModelInfo& info, const BenchResult& result,
     OrderedJson item = {{"context", run.context}, {"tokens", run.tokens}};
     AddSpread(&item, "tokens_per_s", run.tokens_per_s);
     item["bytes_per_token"] = run.bytes_per_token;
+    item["read_gb_s"] = run.read_gb_s;
     AddSpread(&item, "ratio_to_bandwidth", run.ratio_to_bandwidth);
     decode.push_back(item);
   }

@@ -162,15 +162,17 @@ void Bench::MeasurePrefill(std::int64_t count) {
   prefill.tokens = count;
   prefill.macs = static_cast<double>(info.macs_per_prompt_token) * static_cast<double>(count - 1) +
                  static_cast<double>(info.macs_per_decoded_token);
-  std::vector<double> rates, ratios, times;
+  std::vector<double> rates, ratios, times, peaks;
   for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
     Step();
     const Measured run = Prefill(count);
     rates.push_back(Rate(count, run.ms()));
     times.push_back(run.ms());
-    ratios.push_back(2 * prefill.macs / (run.ms() / 1000) / (run.limits().peak_gflops * 1e9));
+    peaks.push_back(run.limits().peak_gflops);
+    ratios.push_back(2 * prefill.macs / (run.ms() / 1000) / (peaks.back() * 1e9));
   }
   prefill.tokens_per_s = SpreadOf(rates);
+  prefill.peak_gflops = SpreadOf(peaks).median;
   prefill.ratio_to_peak = SpreadOf(ratios);
   prefill.median_ms = SpreadOf(times).median;
   result_.prefill.push_back(prefill);
@@ -184,16 +186,17 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
   decode.bytes_per_token = static_cast<double>(info.bytes_per_token + info.rows_read_bytes) +
                            KvBytesPerToken(info, context + count / 2);
   session_.Reset();
-  Seek(context);
-  std::vector<double> rates, ratios;
+  std::vector<double> rates, ratios, reads;
   for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
     Step();
     const Measured run = Decode(context, count);
     const double rate = Rate(count, run.ms());
     rates.push_back(rate);
-    ratios.push_back(rate * decode.bytes_per_token / (run.limits().read_gb_s * 1e9));
+    reads.push_back(run.limits().read_gb_s);
+    ratios.push_back(rate * decode.bytes_per_token / (reads.back() * 1e9));
   }
   decode.tokens_per_s = SpreadOf(rates);
+  decode.read_gb_s = SpreadOf(reads).median;
   decode.ratio_to_bandwidth = SpreadOf(ratios);
   result_.decode.push_back(decode);
 }
@@ -225,7 +228,6 @@ BenchResult Bench::Run(double load_ms) {
     for (const std::int64_t context : plan_.contexts) {
       for (const std::int64_t count : plan_.decode) {
         session_.Reset();
-        Seek(context);
         ProfileResult result;
         result.kind = "decode";
         result.context = context;

@@ -32,8 +32,9 @@ struct PrefillResult {
   std::int64_t tokens = 0;
   Spread tokens_per_s;
   double median_ms = 0;
-  double macs = 0;       // of the whole prompt: layers for each token, the head once
-  Spread ratio_to_peak;  // of the machine's multiply-adds around the run
+  double macs = 0;         // of the whole prompt: layers for each token, the head once
+  double peak_gflops = 0;  // what the machine could do around the runs, median
+  Spread ratio_to_peak;
 };
 
 struct DecodeResult {
@@ -41,6 +42,7 @@ struct DecodeResult {
   std::int64_t tokens = 0;   // decoded in a run
   Spread tokens_per_s;
   double bytes_per_token = 0;  // weights, rows of tables, and KV in the middle of the run
+  double read_gb_s = 0;        // what the machine read around the tokens of a run, median
   Spread ratio_to_bandwidth;
 };
 

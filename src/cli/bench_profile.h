@@ -17,7 +17,7 @@ struct ProfileResult {
   std::int64_t context = 0;  // tokens in the KV where it begins
   std::int64_t tokens = 0;
   double ms = 0;         // of the whole run
-  double read_gb_s = 0;  // of the machine, around the run
+  double read_gb_s = 0;  // of the machine, around the run's slices
   std::vector<OpTime> ops;
 
   // Milliseconds between ops.

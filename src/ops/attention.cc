@@ -160,18 +160,6 @@ void PackQuery(const Job& job, const float* q, float* packed) {
   runs.Turning(q, packed);
 }
 
-// Brings the tile's queries side by side, padded with zeros.
-void PackQueries(const Job& job, const Tile& tile, float* packed) {
-  const std::int64_t head_dim = job.cache.head_dim;
-  for (std::int64_t row = tile.begin; row < tile.end; ++row) {
-    for (std::int64_t g = 0; g < job.group; ++g) {
-      PackQuery(job, job.q.row(row) + (tile.kv_head * job.group + g) * job.q.stride(1), packed);
-      std::fill(packed + head_dim, packed + job.stride, 0.0f);
-      packed += job.stride;
-    }
-  }
-}
-
 struct Area {
   float* q;
   float* scores;
@@ -206,7 +194,19 @@ QuerySpan AllQueries(const Job& job, const Tile& tile) {
   return {0, (tile.end - tile.begin) * job.group};
 }
 
-// The partial state of `block` for `queries` of the tile, which all lie in area.q.
+// Brings the queries of the tile side by side, padded with zeros, each to its place in q.
+void PackQueries(const Job& job, const Tile& tile, const QuerySpan& queries, float* q) {
+  const std::int64_t head_dim = job.cache.head_dim;
+  for (std::int64_t query = queries.begin; query < queries.begin + queries.count; ++query) {
+    const std::int64_t row = tile.begin + query / job.group;
+    const std::int64_t head = tile.kv_head * job.group + query % job.group;
+    float* packed = q + query * job.stride;
+    PackQuery(job, job.q.row(row) + head * job.q.stride(1), packed);
+    std::fill(packed + head_dim, packed + job.stride, 0.0f);
+  }
+}
+
+// The partial state of `block` for `queries` of the tile, which lie in area.q.
 void RunBlock(const Job& job, const Tile& tile, const QuerySpan& queries, std::int64_t block,
               const Area& area, const Partial& partial) {
   const std::int64_t head_dim = job.cache.head_dim;
@@ -317,7 +317,7 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
       const std::int64_t index = tiles - 1 - next.fetch_add(1, std::memory_order_relaxed);
       if (index < 0) return;
       const Tile tile = TileAt(job, index);
-      PackQueries(job, tile, area.q);
+      PackQueries(job, tile, AllQueries(job, tile), area.q);
       Begin(job, tile);
       for (std::int64_t block = tile.first_block; block < tile.end_block; ++block) {
         RunBlock(job, tile, AllQueries(job, tile), block, area, partial);
@@ -339,7 +339,7 @@ void RunWholeTiles(const Job& job, std::int64_t tiles, bool alone) {
 // kBlockKeys would.
 std::int64_t SpansOf(const Job& job, const Tile& tile, std::int64_t queries) {
   const std::int64_t threads = job.ctx.pool().threads();
-  const KeyRange seen = job.kind.visible[tile.end - 1];
+  const KeyRange seen = job.kind.visible[tile.end - 1];  // like the others', but for a few keys
   const std::int64_t keys = seen.end - seen.begin;
   const std::int64_t rounds = (keys + threads * kBlockKeys - 1) / (threads * kBlockKeys);
   const auto idle = static_cast<double>(rounds * threads * kBlockKeys - keys);
@@ -367,11 +367,11 @@ void RunSplitTiles(const Job& job, std::int64_t tiles) {
       const std::int64_t count = std::min(wave, tile.end_block - first);
       const auto run = [&](std::int64_t begin, std::int64_t end, int thread) {
         const Area area = AreaAt(job, thread);
-        PackQueries(job, tile, area.q);
         for (std::int64_t item = begin; item < end; ++item) {
           const std::int64_t from = item % spans * span;
           const QuerySpan some = {from, std::min(span, queries - from)};
           if (some.count <= 0) continue;
+          PackQueries(job, tile, some, area.q);
           RunBlock(job, tile, some, first + item / spans, area, partial_at(item / spans));
         }
       };

@@ -15,7 +15,8 @@ constexpr std::int64_t kUnitOutputs = kTileOutputs;
 // Fewer multiply-adds than this (some 2 µs of one core) cost less than waking a thread.
 constexpr std::int64_t kParallelProducts = 65536;
 
-// Units that kernels for few rows read side by side: fewer leave some of their streams idle.
+// A share of fewer units is mostly the beginnings of streams: integer kernels for few rows read two
+// units side by side, each with its scales.
 constexpr std::int64_t kUnitsAtOnce = 4;
 // Bytes of weights of a piece that is dealt to a thread: some 10 µs of reading, so that no thread
 // waits long for another that was held up, and enough for the hardware's fetching to run ahead.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -37,6 +38,10 @@ struct Needle {
   std::int64_t prompt_tokens = 0;
   std::string answer;  // of transformers
 
+  std::string Place() const {
+    return name + "'s " + thing + ", " + std::to_string(before) + " sentences before, " +
+           std::to_string(after) + " after";
+  }
   std::string fact() const { return name + " has a " + thing + "."; }
   std::string message() const {
     std::string text;
@@ -72,7 +77,8 @@ std::string Ask(const std::shared_ptr<Model>& model, const Needle& needle) {
   options.temperature = 0;
   options.max_tokens = 16;
   const Prompt prompt = model->text().ChatPrompt({{.role = "user", .content = needle.message()}});
-  EXPECT_EQ(static_cast<std::int64_t>(prompt.tokens.size()), needle.prompt_tokens);
+  EXPECT_EQ(static_cast<std::int64_t>(prompt.tokens.size()), needle.prompt_tokens)
+      << needle.Place();
   return Generate(model, prompt, options).text;
 }
 
@@ -80,28 +86,29 @@ TEST(Needle, AnswersToLongPromptsAreThoseOfTransformers) {
   const std::shared_ptr<Model> model = Load({});
   std::int64_t longest = 0;
   int far = 0, different = 0;
+  std::string which;
   for (const Needle& needle : Needles()) {
     longest = std::max(longest, needle.prompt_tokens);
     const std::string answer = Ask(model, needle);
     if (needle.prompt_tokens <= kLearntTokens) {
-      EXPECT_EQ(answer, needle.answer)
-          << needle.before << " sentences before, " << needle.after << " after";
+      EXPECT_EQ(answer, needle.answer) << needle.Place();
     } else {
       ++far;
-      different += answer != needle.answer ? 1 : 0;
+      if (answer == needle.answer) continue;
+      ++different;
+      which += needle.Place() + ": " + answer + ", not " + needle.answer + "\n";
     }
   }
   EXPECT_EQ(far, 90);
   // Far beyond what pebble learnt the best two tokens lie close at times: levels that round x to
   // bf16 for long sums (docs/precision.md) may turn a few.
-  const std::string& level = model->info().cpu_level;
-  EXPECT_LE(different, level == "avx512bf16" || level == "amx" ? 4 : 0);
+  EXPECT_LE(different, model->info().cpu_level == "avx512bf16" ? 4 : 0) << which;
   EXPECT_GT(longest, 3000);
 }
 
 // Beyond what pebble learnt answers may hang on a rounding.
 TEST(Needle, WithinTheLearntLengthInt8KvAndSmallChunksRecallTheSame) {
-  for (const std::int64_t chunk : {16, 512}) {
+  for (const std::int64_t chunk : {16, 100}) {
     LoadOptions options;
     options.kv = KvType::kInt8;
     options.chunk = chunk;
@@ -110,7 +117,7 @@ TEST(Needle, WithinTheLearntLengthInt8KvAndSmallChunksRecallTheSame) {
     for (const Needle& needle : Needles()) {
       if (needle.prompt_tokens > kLearntTokens) continue;
       ++asked;
-      EXPECT_EQ(Ask(model, needle), needle.answer) << "chunks of " << chunk;
+      EXPECT_EQ(Ask(model, needle), needle.answer) << needle.Place() << ", chunks of " << chunk;
     }
     EXPECT_EQ(asked, 72);
   }

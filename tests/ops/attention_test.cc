@@ -268,6 +268,29 @@ TEST_P(AttentionTest, LongContextSplitOverThreadsEqualsOneThreadBitForBit) {
   }
 }
 
+// Few keys: the queries of a head go to several threads, of which the last may get none.
+TEST_P(AttentionTest, QueriesSplitOverManyThreadsEqualOneThreadBitForBit) {
+  Random random(14);
+  Context six_threads(6, GetParam());
+  for (const std::int64_t queries : {8, 25}) {
+    for (const std::int64_t length : {200, 300, 700}) {
+      Scene scene;
+      scene.heads = queries;
+      scene.kv_heads = 1;
+      scene.head_dim = 256;
+      scene.dtype = DType::kBF16;
+      MakeCache(scene, random, length, 0);
+      FillCache(ctx(), scene, random, 0, length);
+      scene.positions = {static_cast<std::int32_t>(length - 1)};
+      scene.sequence_of = {0};
+      scene.visible = {{0, static_cast<std::int32_t>(length)}};
+      scene.q = RandomFloats(random, queries * scene.head_dim);
+      EXPECT_TRUE(SameBits(RunAttention(six_threads, scene), RunAttention(ctx(), scene)))
+          << queries << " queries, " << length << " keys";
+    }
+  }
+}
+
 // As a cache of two rows would have it: k = v ⊙ w where it rests.
 void CheckOneRow(Context& ctx, Context& two_threads, Random& random, std::int64_t head_dim,
                  std::int64_t turning, DType dtype) {

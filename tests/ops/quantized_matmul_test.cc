@@ -301,7 +301,8 @@ TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
   }
 }
 
-// Rows are quantised to the same bits on every level. (Products of int8 may keep them wider.)
+// Rows are quantised to the same bits on every level. (Products of int8 may keep them wider, and
+// scales as parts of themselves.)
 TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
   Random random(8);
   for (const std::int64_t k : {1, 31, 32, 33, 100, 1536}) {

@@ -8,8 +8,8 @@
 // rounded likewise and bounded to −128 … 127.
 // A group whose largest value is below kSmallestGroup is zero; one that holds an infinity or a NaN
 // gets the scale NaN, so that every sum over it shows (an infinity is a bound where the scale is
-// given). One form for every level: its bits do not
-// depend on the level, only how they are computed does.
+// given). The numbers do not depend on the level, only how they are computed does; a kernel may
+// keep q wider, and the scale divided by a power of two where its sums are that much larger.
 #pragma once
 
 #include <algorithm>

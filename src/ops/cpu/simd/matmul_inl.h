@@ -111,8 +111,10 @@ CULET_INLINE void PutSums(float* out, Four sums, std::int64_t count, bool first)
   for (std::int64_t c = 0; c < count; ++c) out[c] = first ? values[c] : out[c] + values[c];
 }
 
-// A panel of packed x, [steps][kRows][kStep], times four rows of weights where they lie. Fetches
-// what follows in the streams [kFetchFrom, kFetchTo).
+// A panel of packed x, [steps][kRows][kStep], times four rows of weights where they lie. A vector
+// of weights meets all rows at once, here and in tiles: kTileRows·4 sums, kTileRows vectors of x
+// and that one are all registers that AVX2 has. Fetches what follows in the streams [kFetchFrom,
+// kFetchTo).
 template <typename P, int kRows, int kFetchFrom, int kFetchTo>
 CULET_INLINE void DirectBlock(const typename P::Operand* x, const Tile<P>& tile,
                               std::int64_t length, Four* sums) {

@@ -10,8 +10,8 @@
 //                              scale as its sums want it.
 
 inline constexpr int kPanelRows = 4;
-// Of memory, for few rows. Each has a stream of scales beside it. Two threads of Zen 3 take 80 to
-// 92% of the read rate with two, 56 to 82 with four, 73 to 87 with one.
+// Of memory, for few rows. Each has a stream of scales beside it, so that four are eight
+// (docs/performance.md: what was tried).
 inline constexpr int kStreams = 2;
 // Outputs whose weights stay in the second-level cache while all rows pass.
 inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
