@@ -100,6 +100,9 @@ Measured Bench::Prefill(std::int64_t count) {
 }
 
 void Bench::Seek(std::int64_t context) {
+  // Sliding layers hold what a run of tokens goes back, and no more.
+  const std::int64_t longest = *std::ranges::max_element(plan_.decode);
+  if (static_cast<std::int64_t>(session_.tokens().size()) > context + longest) session_.Reset();
   const std::size_t want = static_cast<std::size_t>(context);
   const std::size_t have = std::min(session_.tokens().size(), want);
   session_.Rewind(static_cast<std::int64_t>(have));
@@ -141,7 +144,6 @@ void Bench::WarmUp() {
   for (const std::int64_t context : plan_.contexts) {
     for (const std::int64_t count : plan_.decode) {
       Step();
-      session_.Reset();
       Seek(context);
       for (std::int64_t step = 0; step < count; ++step) DecodeToken(context + step);
     }
@@ -185,7 +187,6 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
   decode.tokens = count;
   decode.bytes_per_token = static_cast<double>(info.bytes_per_token + info.rows_read_bytes) +
                            KvBytesPerToken(info, context + count / 2);
-  session_.Reset();
   std::vector<double> rates, ratios, reads;
   for (int repeat = 0; repeat < plan_.repeats; ++repeat) {
     Step();
@@ -227,7 +228,7 @@ BenchResult Bench::Run(double load_ms) {
     }
     for (const std::int64_t context : plan_.contexts) {
       for (const std::int64_t count : plan_.decode) {
-        session_.Reset();
+        Seek(context);  // which is not profiled
         ProfileResult result;
         result.kind = "decode";
         result.context = context;
