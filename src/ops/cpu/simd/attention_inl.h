@@ -54,24 +54,17 @@ struct FourKeys {
   std::intptr_t value;
 };
 
-// What the panels of queries fetch while they work, each every `panels`-th of the steps along
-// head_dim: all at once would fill the processor's queue of misses and hold up what is computed
-// meanwhile.
-struct Fetching {
-  const FourKeys* keys;
-  std::int64_t bytes;  // of four rows that a step is worth
-  std::int64_t panels;
-};
-
-// The lines of step `step`: a step is worth one line of the four rows, or some, or a part of one.
-CULET_INLINE void FetchFor(const Fetching& fetching, std::int64_t step) {
+// Fetches what panel `panel` of `panels` is to fetch before it works: all at once would fill the
+// processor's queue of misses and hold up what is computed meanwhile. `bytes`: of the four rows,
+// which lie one after the other.
+CULET_INLINE void FetchShare(const FourKeys& keys, std::int64_t bytes, std::int64_t panel,
+                             std::int64_t panels) {
   constexpr std::int64_t kLine = 64;
-  const FourKeys& keys = *fetching.keys;
-  const std::int64_t begin = step * fetching.bytes;
-  for (std::int64_t at = (begin + kLine - 1) / kLine; at * kLine < begin + fetching.bytes; ++at) {
-    const auto here = reinterpret_cast<std::uintptr_t>(keys.at[at % 4] + at / 4 * kLine);
-    FetchLine(here + static_cast<std::uintptr_t>(keys.next));
-    if (keys.value != 0) FetchLine(here + static_cast<std::uintptr_t>(keys.value));
+  const std::int64_t share = (bytes / kLine + panels - 1) / panels * kLine;
+  const auto here = reinterpret_cast<std::uintptr_t>(keys.at[0]);
+  for (std::int64_t at = panel * share; at < std::min(bytes, (panel + 1) * share); at += kLine) {
+    FetchLine(here + static_cast<std::uintptr_t>(at + keys.next));
+    if (keys.value != 0) FetchLine(here + static_cast<std::uintptr_t>(at + keys.value));
   }
 }
 
@@ -94,18 +87,12 @@ CULET_INLINE void WidenKeys(const FourKeys& keys, std::int64_t head_dim, std::in
 // kQueries·4 sums, the queries' vectors and one of a key are all registers that AVX2 has for three.
 template <int kQueries>
 CULET_INLINE void ScorePanel(const float* q, const float* keys, std::int64_t stride,
-                             std::int64_t head_dim, const Fetching& fetching, std::int64_t panel,
-                             float* scores) {
+                             std::int64_t head_dim, float* scores) {
   F32 acc[kQueries][4];
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < 4; ++c) acc[query][c] = Zero();
   }
-  std::int64_t fetched = panel;  // the next step whose lines are this panel's
   for (std::int64_t i = 0; i < head_dim; i += kLanes) {
-    if (i == fetched * kLanes) {
-      FetchFor(fetching, fetched);
-      fetched += fetching.panels;
-    }
     F32 x[kQueries];
     for (int query = 0; query < kQueries; ++query) x[query] = Load(q + query * stride + i);
     for (int c = 0; c < 4; ++c) {
@@ -233,9 +220,8 @@ CULET_INLINE void ForPanel(std::int64_t queries, Args... args) {
 template <int kQueries>
 struct Score {
   static CULET_INLINE void Run(const float* q, const float* keys, std::int64_t stride,
-                               std::int64_t head_dim, const Fetching* fetching, std::int64_t panel,
-                               float* scores) {
-    ScorePanel<kQueries>(q, keys, stride, head_dim, *fetching, panel, scores);
+                               std::int64_t head_dim, float* scores) {
+    ScorePanel<kQueries>(q, keys, stride, head_dim, scores);
   }
 };
 template <int kVectors>
@@ -331,12 +317,11 @@ void BlockOf(const AttentionBlockArgs& a) {
                                      static_cast<const char*>(a.k_page[page])
                                : 0;
       WidenKeys<K>(keys, a.head_dim, a.k_scales, a.stride, a.widened);
-      const Fetching fetching = {&keys, 4 * kLanes * K::kElementBytes,
-                                 (a.queries + panel - 1) / panel};
       for (std::int64_t query = 0; query < a.queries; query += panel) {
+        FetchShare(keys, 4 * row_bytes, query / panel, (a.queries + panel - 1) / panel);
         ForPanel<Score>(std::min(panel, a.queries - query), a.q + query * a.stride,
-                        static_cast<const float*>(a.widened), a.stride, a.head_dim, &fetching,
-                        query / panel, a.scores + query * kBlockKeys + key);
+                        static_cast<const float*>(a.widened), a.stride, a.head_dim,
+                        a.scores + query * kBlockKeys + key);
       }
     }
   }
