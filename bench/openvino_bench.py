@@ -27,19 +27,14 @@ import resource
 import sys
 import time
 
+from compare_peers import positive
+
 TRIES = 100
 SEED = 1  # of the prompts
 
 
 class Failed(Exception):
     """A model that cannot be measured as asked."""
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 def words_of(tokenizer):

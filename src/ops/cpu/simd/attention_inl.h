@@ -299,6 +299,7 @@ template <typename K>
 void BlockOf(const AttentionBlockArgs& a) {
   const Hull hull = HullOf(a);
   const std::int64_t panel = PanelOf(a);
+  const std::int64_t panels = (a.queries + panel - 1) / panel;
   const std::int64_t row_bytes = a.row_bytes;
   for (std::int64_t page = 0; page < kBlockPages; ++page) {
     if (a.k_page[page] == nullptr) continue;
@@ -317,8 +318,9 @@ void BlockOf(const AttentionBlockArgs& a) {
                                      static_cast<const char*>(a.k_page[page])
                                : 0;
       WidenKeys<K>(keys, a.head_dim, a.k_scales, a.stride, a.widened);
-      for (std::int64_t query = 0; query < a.queries; query += panel) {
-        FetchShare(keys, 4 * row_bytes, query / panel, (a.queries + panel - 1) / panel);
+      for (std::int64_t index = 0; index < panels; ++index) {
+        const std::int64_t query = index * panel;
+        FetchShare(keys, 4 * row_bytes, index, panels);
         ForPanel<Score>(std::min(panel, a.queries - query), a.q + query * a.stride,
                         static_cast<const float*>(a.widened), a.stride, a.head_dim,
                         a.scores + query * kBlockKeys + key);
