@@ -47,7 +47,7 @@ on() {
   counts=$(awk '/^\[       OK \] .*\// { sub(/ \(.*/, ""); sub(/.*\//, ""); n[$0]++ }
                 / ok$/ && NF == 3 { n[$1]++ }
                 END { for (level in n) print level, n[level] }' "$log" |
-           grep -E '^(plain|neon|avx2|avx512|avx512bf16|amx) ' | sort || true)
+           grep -E '^(plain|neon|avx2|avx512|avx512vnni|avx512bf16|amx) ' | sort || true)
   printf '%-9s %-26s %3d s  %s\n' "$cpu" "$name" $((SECONDS - seconds)) \
     "$(tr '\n' ',' <<<"$counts" | sed 's/,$//; s/,/, /g')"
   local found

@@ -14,12 +14,13 @@
 namespace culet {
 namespace {
 
-constexpr std::array<std::string_view, 6> kNames = {"plain",  "neon",       "avx2",
-                                                    "avx512", "avx512bf16", "amx"};
+constexpr std::array<std::string_view, 7> kNames = {"plain",      "neon",       "avx2", "avx512",
+                                                    "avx512vnni", "avx512bf16", "amx"};
 
 #if defined(__x86_64__)
 
-constexpr CpuLevel kArchitecture[] = {CpuLevel::kPlain, CpuLevel::kAvx2, CpuLevel::kAvx512,
+constexpr CpuLevel kArchitecture[] = {CpuLevel::kPlain,      CpuLevel::kAvx2,
+                                      CpuLevel::kAvx512,     CpuLevel::kAvx512Vnni,
                                       CpuLevel::kAvx512Bf16, CpuLevel::kAmx};
 
 // Which register files the operating system saves (XCR0). Only called where OSXSAVE is set.
@@ -56,8 +57,9 @@ CpuLevel Detect() {
   if (subleaves >= 1) __get_cpuid_count(7, 1, &a71, &b, &c, &d);
   const bool vnni = c7 & (1u << 11);
   const bool bf16 = a71 & (1u << 5);
-  if (!vnni || !bf16) return CpuLevel::kAvx512;
-  const std::uint32_t amx = (1u << 22) | (1u << 24);
+  if (!vnni) return CpuLevel::kAvx512;
+  if (!bf16) return CpuLevel::kAvx512Vnni;
+  const std::uint32_t amx = (1u << 22) | (1u << 24) | (1u << 25);
   const std::uint64_t tiles = (1u << 17) | (1u << 18);
   if ((d7 & amx) != amx || (state & tiles) != tiles || !RequestAmx()) return CpuLevel::kAvx512Bf16;
   return CpuLevel::kAmx;

@@ -16,8 +16,9 @@ enum class CpuLevel {
   // x86-64
   kAvx2,        // AVX2, FMA, F16C
   kAvx512,      // AVX-512 F, BW, DQ, VL
-  kAvx512Bf16,  // and AVX512_BF16 (and VNNI)
-  kAmx,         // and AMX-TILE, AMX-BF16, with the system's permission
+  kAvx512Vnni,  // and AVX512_VNNI
+  kAvx512Bf16,  // and AVX512_BF16
+  kAmx,         // and AMX-TILE, AMX-BF16, AMX-INT8, with the system's permission
 };
 
 std::string_view CpuLevelName(CpuLevel level);  // "plain", "neon", "avx2", "avx512", …

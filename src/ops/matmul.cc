@@ -18,6 +18,9 @@ constexpr std::int64_t kParallelProducts = 65536;
 // A share of fewer units is mostly the beginnings of streams: integer kernels for few rows read two
 // units side by side, each with its scales.
 constexpr std::int64_t kUnitsAtOnce = 4;
+// With many rows x is read anew for each share of outputs, so that wider ones are cheaper.
+constexpr std::int64_t kManyRows = 64;
+constexpr std::int64_t kUnitsOfMany = 8;
 // Bytes of weights of a piece that is dealt to a thread: some 10 µs of reading, so that no thread
 // waits long for another that was held up, and enough for the hardware's fetching to run ahead.
 constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
@@ -121,7 +124,10 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
   } else {
     const std::int64_t threads = ctx.pool().threads();
     const std::int64_t pieces = bytes / (kPieceBytes * threads);
-    ctx.pool().ParallelFor(units, units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1, run,
+    std::int64_t grain = units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1;
+    // Enough shares that a thread which is held up leaves some to others.
+    if (x.extent(0) >= kManyRows && units >= 4 * kUnitsOfMany * threads) grain = kUnitsOfMany;
+    ctx.pool().ParallelFor(units, grain, run,
                            static_cast<int>(std::clamp<std::int64_t>(pieces, 1, kMostPieces)));
   }
 }

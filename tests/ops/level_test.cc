@@ -13,6 +13,13 @@ class ForcedLevel : public testing::TestWithParam<CpuLevel> {
 };
 INSTANTIATE_TEST_SUITE_P(Levels, ForcedLevel, testing::ValuesIn(AvailableLevels()), LevelTestName);
 
+// The highest of `levels`, which rise, that `level` includes.
+CpuLevel HighestUpTo(CpuLevel level, std::initializer_list<CpuLevel> levels) {
+  CpuLevel highest = CpuLevel::kPlain;
+  for (const CpuLevel own : levels) highest = own <= level ? own : highest;
+  return highest;
+}
+
 TEST_P(ForcedLevel, IsTheOneThatRuns) {
   setenv("CULET_CPU", std::string(CpuLevelName(GetParam())).c_str(), 1);
   const Context ctx(1);
@@ -20,12 +27,15 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   const CpuKernels& kernels = ctx.kernels();
   EXPECT_EQ(kernels.level, GetParam());
   // Levels that have their own products.
-  EXPECT_EQ(kernels.matmul_bf16.level, GetParam());
+  using enum CpuLevel;
+  EXPECT_EQ(kernels.matmul_bf16.level,
+            HighestUpTo(GetParam(), {kPlain, kNeon, kAvx2, kAvx512, kAvx512Bf16, kAmx}));
+  EXPECT_EQ(kernels.matmul_int8.level,
+            HighestUpTo(GetParam(), {kPlain, kNeon, kAvx2, kAvx512Vnni, kAmx}));
+  EXPECT_EQ(kernels.matmul_int4.level, kernels.matmul_int8.level);
   EXPECT_EQ(kernels.matmul_bf16_exact.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
-  EXPECT_EQ(kernels.matmul_int8.level, std::min(GetParam(), CpuLevel::kAvx2));
-  EXPECT_EQ(kernels.matmul_int4.level, std::min(GetParam(), CpuLevel::kAvx2));
   EXPECT_EQ(kernels.attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.dense_attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.layer_norm.level, std::min(GetParam(), CpuLevel::kAvx512));
@@ -112,7 +122,11 @@ TEST(Level, WithoutTheVariableTheHighestThatHasRunOnRealHardwareIsChosen) {
 TEST(Level, OneThatNeverRanOnRealHardwareIsNotProven) {
   EXPECT_TRUE(IsProven(CpuLevel::kPlain));
   EXPECT_FALSE(IsProven(CpuLevel::kNeon));
+#if defined(__x86_64__)
+  EXPECT_TRUE(IsProven(CpuLevel::kAmx));
+#else
   EXPECT_FALSE(IsProven(CpuLevel::kAmx));  // not even built
+#endif
 }
 
 }  // namespace

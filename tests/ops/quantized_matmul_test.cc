@@ -302,7 +302,7 @@ TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
 }
 
 // Rows are quantised to the same bits on every level. (Products of int8 may keep them wider, and
-// scales as parts of themselves.)
+// scales as parts of themselves; where sums begin is each level's own.)
 TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
   Random random(8);
   for (const std::int64_t k : {1, 31, 32, 33, 100, 1536}) {
@@ -311,14 +311,26 @@ TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
       std::vector<float> x = RandomFloats(random, 3 * k, values);
       x[0] = 1e-38f;
       if (k > 64) std::fill(x.begin() + 32, x.begin() + 64, 1e-36f);  // a group that is zero
-      const auto pack = [&](const CpuKernels& kernels, float scale) {
-        std::vector<std::byte> operand(QuantizedRows::Bytes(3, k));
-        kernels.matmul_int4.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
-        return operand;
-      };
       for (const float scale : {0.0f, 0.0137f}) {
-        EXPECT_EQ(pack(ctx().kernels(), scale), pack(KernelsOf(CpuLevel::kPlain), scale))
-            << "k " << k << ", scale " << scale << ", seed " << TestSeed();
+        const MatMulKernel& kernel = ctx().kernels().matmul_int4;
+        std::vector<std::byte> operand(kernel.operand_bytes(3, k));
+        kernel.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
+        const QuantizedRows packed(operand.data(), 3, k);
+        for (std::int64_t r = 0; r < 3; ++r) {
+          for (std::int64_t i = 0; i < k; i += kQuantBlock) {
+            std::int8_t q[kQuantBlock];
+            QuantGroup group;
+            const float* from = x.data() + r * k + i;
+            const std::int64_t count = std::min(kQuantBlock, k - i);
+            scale != 0 ? QuantizeGroupTo(scale, from, count, q, &group)
+                       : QuantizeGroup(from, count, q, &group);
+            const QuantGroup& got = packed.groups(r)[i / kQuantBlock];
+            EXPECT_TRUE(std::equal(q, q + kQuantBlock, packed.row(r) + i) &&
+                        got.scale == group.scale)
+                << "k " << k << ", group " << i / kQuantBlock << " of row " << r << ", scale "
+                << scale << ", seed " << TestSeed();
+          }
+        }
       }
     }
   }

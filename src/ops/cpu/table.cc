@@ -19,7 +19,9 @@ constexpr Row kRows[] = {
 #elif defined(__x86_64__)
     {CpuLevel::kAvx2, FillAvx2, true},
     {CpuLevel::kAvx512, FillAvx512, true},
+    {CpuLevel::kAvx512Vnni, FillAvx512Vnni, true},
     {CpuLevel::kAvx512Bf16, FillAvx512Bf16, true},
+    {CpuLevel::kAmx, FillAmx, true},
 #endif
 };
 constexpr std::size_t kLevels = std::size(kRows);

@@ -11,7 +11,9 @@ void FillNeon(CpuKernels& table);
 #elif defined(__x86_64__)
 void FillAvx2(CpuKernels& table);
 void FillAvx512(CpuKernels& table);
+void FillAvx512Vnni(CpuKernels& table);
 void FillAvx512Bf16(CpuKernels& table);
+void FillAmx(CpuKernels& table);
 #endif
 
 }  // namespace culet

@@ -285,6 +285,8 @@ CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q, QuantGroup
                       _mm256_permute2x128_si256(low, high, 0x31));
 }
 
+inline constexpr int kPanelRows = 4;
+inline constexpr int kPanelTiles = 1;
 #include "ops/cpu/simd/matmul_integer_inl.h"
 
 struct ByteSteps {

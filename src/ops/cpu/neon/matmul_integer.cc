@@ -232,6 +232,8 @@ CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup*
   std::memcpy(to, q, kQuantBlock);
 }
 
+inline constexpr int kPanelRows = 4;
+inline constexpr int kPanelTiles = 1;
 #include "ops/cpu/simd/matmul_integer_inl.h"
 
 struct Int8Step {

@@ -1,5 +1,6 @@
 // Products of integer weights with quantised rows: which rows meet which tiles of weights, and
 // when. Included inside a level's namespace, after its
+//   kPanelRows, kPanelTiles    of a panel: rows and tiles whose sums its registers hold
 //   RunTilesOf<Block, kRows, kTiles, kWide>(x, row, w, n, spread, end, out, out_stride)
 //       kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on; what
 //       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x;
@@ -9,7 +10,6 @@
 //   StoreValues(to, q, group)  32 int8 in the order that the level's products read, and the group's
 //                              scale as its sums want it.
 
-inline constexpr int kPanelRows = 4;
 // Of memory, for few rows. Each has a stream of scales beside it, so that four are eight
 // (docs/performance.md: what was tried).
 inline constexpr int kStreams = 2;
@@ -42,19 +42,30 @@ void RunStreams(const QuantizedRowsOf<typename Block::Value>& x, const Matrix& w
   }
 }
 
-// Rows [from, to) times a tile, in panels.
+template <typename Block, int kRows>
+CULET_INLINE void RunPanel(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
+                           const Matrix& w, std::int64_t n, std::int64_t end, float* out,
+                           std::int64_t out_stride) {
+  if constexpr (kRows <= kPanelRows) {
+    RunTiles<Block, kRows, kPanelTiles>(x, row, w, n, kTileOutputs, end, out, out_stride);
+  }
+}
+
+// Rows [from, to) times kPanelTiles tiles, in panels.
 template <typename Block>
 CULET_INLINE void RunRows(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t from,
                           std::int64_t to, const Matrix& w, std::int64_t n, std::int64_t end,
                           float* out, std::int64_t out_stride) {
   std::int64_t row = from;
   for (; row + kPanelRows <= to; row += kPanelRows) {
-    RunTiles<Block, kPanelRows, 1>(x, row, w, n, 0, end, out, out_stride);
+    RunPanel<Block, kPanelRows>(x, row, w, n, end, out, out_stride);
   }
   switch (to - row) {
-    case 1: return RunTiles<Block, 1, 1>(x, row, w, n, 0, end, out, out_stride);
-    case 2: return RunTiles<Block, 2, 1>(x, row, w, n, 0, end, out, out_stride);
-    case 3: return RunTiles<Block, 3, 1>(x, row, w, n, 0, end, out, out_stride);
+    case 1: return RunPanel<Block, 1>(x, row, w, n, end, out, out_stride);
+    case 2: return RunPanel<Block, 2>(x, row, w, n, end, out, out_stride);
+    case 3: return RunPanel<Block, 3>(x, row, w, n, end, out, out_stride);
+    case 4: return RunPanel<Block, 4>(x, row, w, n, end, out, out_stride);
+    case 5: return RunPanel<Block, 5>(x, row, w, n, end, out, out_stride);
     default: break;
   }
 }
@@ -72,7 +83,7 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   for (std::int64_t strip = begin; strip < end; strip += kStripOutputs) {
     const std::int64_t strip_end = std::min(end, strip + kStripOutputs);
     for (std::int64_t row = 0; row < rows; row += pass) {
-      for (std::int64_t n = strip; n < strip_end; n += kTileOutputs) {
+      for (std::int64_t n = strip; n < strip_end; n += kPanelTiles * kTileOutputs) {
         RunRows<Block>(x, row, std::min(rows, row + pass), w, n, end, out, out_stride);
       }
     }

@@ -38,8 +38,12 @@
 
 #define CULET_AVX2_TARGET "avx2,fma,f16c"
 #define CULET_AVX512_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"
+#define CULET_AVX512VNNI_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
 #define CULET_AVX512BF16_TARGET \
   "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"
+#define CULET_AMX_TARGET                                                             \
+  "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,amx-tile," \
+  "amx-int8,amx-bf16"
 
 // For the vocabulary: called in every inner loop.
 #define CULET_INLINE inline __attribute__((always_inline))

@@ -1,0 +1,285 @@
+// Products of integer weights with vpdpbusd, on rows quantised to int8: four unsigned bytes times
+// four signed ones are added to 32 bits, 64 multiply-adds an instruction.
+//
+// The weights are the unsigned side, of any row, so that what makes them unsigned is shared by all
+// rows: int4 are stored + 8, int8 get + 128 by one vpxord a line. Sums begin at −8·Σx or −128·Σx of
+// their block, which `pack` keeps beside the scale.
+//
+// A tile's 16 outputs are one vector. Two tiles times up to 6 rows: 12 sums, 12 f32 sums, 2
+// weights, 2 vectors of scales, 1 row and a mask are 30 of 32 registers. Each block of 32 columns
+// ends in one f32 multiply-add of its exact sum with both scales; blocks are added in rising order,
+// whatever the number of rows. Of a block of int4, 6 rows and 2 tiles, 96 of 156 instructions are
+// products, of int8 96 of 148: that share of the peak is the most that many rows can get.
+#include "ops/cpu/simd/target.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "ops/cpu/avx512vnni/avx512vnni.h"
+#include "ops/cpu/quantized_rows.h"
+#include "ops/cpu/table.h"
+
+CULET_TARGET_BEGIN(CULET_AVX512VNNI_TARGET)
+namespace culet::avx512vnni {
+namespace {
+
+// Each needs the ones before it.
+// clang-format off
+#include "ops/cpu/avx512/vec_inl.h"
+#include "ops/cpu/simd/limits_inl.h"
+// clang-format on
+
+// How far ahead of each stream lines are fetched.
+inline constexpr std::int64_t kAheadBytes = 1024;
+
+CULET_INLINE void FetchAhead(const std::uint8_t* line) {
+  FetchLine(reinterpret_cast<std::uintptr_t>(line) + kAheadBytes);
+}
+// Four bytes in every lane.
+CULET_INLINE __m512i Spread(const void* p) {
+  std::int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+// A tile's scales, in bf16 or f32.
+template <bool kWide>
+CULET_INLINE __m512 LoadScales(const std::byte* p) {
+  if (kWide) return _mm512_loadu_ps(p);
+  return LoadBf16(reinterpret_cast<const std::uint16_t*>(p)).v;
+}
+// Where the sums of a block begin: one number in the place of QuantGroup's two.
+CULET_INLINE void StoreStart(std::int32_t start, QuantGroup* group) {
+  static_assert(sizeof(group->start) == sizeof(start));
+  std::memcpy(group->start, &start, sizeof(start));
+}
+
+// Values of x for int8: their sums begin elsewhere than those for int4, so `pack` is another one.
+enum class Int8Value : std::int8_t {};
+
+// Line i of a block of 32 columns, [16 outputs, 4 columns] unsigned, and the column of its first.
+struct Int4Block {
+  using Value = std::int8_t;  // of x
+  static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock / 2;
+  static constexpr int kLines = 4;
+  static constexpr int kHalves = 2;
+
+  static CULET_INLINE __m512i Line(const std::uint8_t* w, int line) {
+    FetchAhead(w + line * 64);
+    return _mm512_loadu_si512(w + line * 64);
+  }
+  static CULET_INLINE __m512i Half(__m512i line, int half) {
+    const __m512i low = _mm512_set1_epi8(15);
+    return _mm512_and_si512(half == 0 ? line : _mm512_srli_epi16(line, 4), low);
+  }
+  static constexpr int Column(int line, int half) { return half * 16 + line * 4; }
+};
+
+struct Int8Block {
+  using Value = Int8Value;
+  static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock;
+  static constexpr int kLines = 8;
+  static constexpr int kHalves = 1;
+
+  static CULET_INLINE __m512i Line(const std::uint8_t* w, int line) {
+    FetchAhead(w + line * 64);
+    return _mm512_xor_si512(_mm512_loadu_si512(w + line * 64),
+                            _mm512_set1_epi8(static_cast<char>(-128)));
+  }
+  static CULET_INLINE __m512i Half(__m512i line, int) { return line; }
+  static constexpr int Column(int line, int) { return line * 4; }
+};
+
+CULET_INLINE void StoreOutputs(float* out, __m512 values, std::int64_t count) {
+  if (count >= kTileOutputs) {
+    _mm512_storeu_ps(out, values);
+  } else {
+    _mm512_mask_storeu_ps(out, FirstLanes(count), values);
+  }
+}
+
+// kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on. Tiles that
+// begin at `end` or beyond are computed as the first and dropped.
+template <typename Block, int kRows, int kTiles, bool kWide>
+void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row, const Matrix& w,
+                std::int64_t n, std::int64_t spread, std::int64_t end, float* out,
+                std::int64_t out_stride) {
+  const WeightLayout layout = w.layout();
+  const std::int64_t blocks = x.blocks();
+  const std::int64_t group_blocks = w.group / kQuantBlock;
+  const typename Block::Value* values = x.row(row);
+  const std::int64_t stride = x.width();
+  const QuantGroup* groups = x.groups(row);
+  const std::uint8_t* data[kTiles];
+  const std::byte* scales[kTiles];
+  const std::int64_t scale_step = kTileOutputs * (kWide ? 4 : 2);
+  __m512 acc[kTiles][kRows];
+  for (int t = 0; t < kTiles; ++t) {
+    const std::int64_t first = n + t * spread < end ? n + t * spread : n;
+    data[t] = static_cast<const std::uint8_t*>(w.data) + layout.byte(first, 0);
+    scales[t] = static_cast<const std::byte*>(w.scale_at(layout.scale(first, 0)));
+    for (int r = 0; r < kRows; ++r) acc[t][r] = _mm512_setzero_ps();
+  }
+  std::int64_t left = group_blocks;  // of the group of weights
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    __m512i sums[kTiles][kRows];
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i start = Spread(groups[r * blocks + block].start);
+      for (int t = 0; t < kTiles; ++t) sums[t][r] = start;
+    }
+#pragma GCC unroll 8
+    for (int line = 0; line < Block::kLines; ++line) {
+      __m512i lines[kTiles];
+      for (int t = 0; t < kTiles; ++t) lines[t] = Block::Line(data[t], line);
+      for (int half = 0; half < Block::kHalves; ++half) {
+        __m512i parts[kTiles];
+        for (int t = 0; t < kTiles; ++t) parts[t] = Block::Half(lines[t], half);
+        for (int r = 0; r < kRows; ++r) {
+          const __m512i four = Spread(values + r * stride + Block::Column(line, half));
+          for (int t = 0; t < kTiles; ++t) {
+            sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], parts[t], four);
+          }
+        }
+      }
+    }
+    for (int t = 0; t < kTiles; ++t) {
+      const __m512 of_weights = LoadScales<kWide>(scales[t]);
+      for (int r = 0; r < kRows; ++r) {
+        const __m512 scale = _mm512_set1_ps(groups[r * blocks + block].scale);
+        acc[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]),
+                                    _mm512_mul_ps(of_weights, scale), acc[t][r]);
+      }
+      data[t] += Block::kBytes;
+    }
+    values += kQuantBlock;
+    if (--left == 0) {
+      left = group_blocks;
+      for (int t = 0; t < kTiles; ++t) scales[t] += scale_step;
+    }
+  }
+  for (int t = 0; t < kTiles && n + t * spread < end; ++t) {
+    const std::int64_t first = n + t * spread;
+    for (int r = 0; r < kRows; ++r) {
+      StoreOutputs(out + (row + r) * out_stride + first, acc[t][r], end - first);
+    }
+  }
+}
+
+// The 32 values of a group, −128 … 127.
+CULET_INLINE void StoreGroup(const __m512i* n, std::int8_t* q) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(n[0]));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(n[1]));
+}
+
+// A whole group of 32, as QuantizeGroup does it.
+CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
+  const __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  // By bits: they order as the numbers do, NaN above all.
+  const float max_abs = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[0]), magnitude),
+                       _mm512_and_si512(_mm512_castps_si512(v[1]), magnitude))))));
+  if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
+    QuantizeGroup(x, kQuantBlock, q, group);  // what is odd
+    return;
+  }
+  const __m512 inverse = _mm512_set1_ps(127.0f / max_abs);
+  const __m512i n[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(v[0], inverse)),
+                        _mm512_cvtps_epi32(_mm512_mul_ps(v[1], inverse))};
+  group->scale = max_abs / 127.0f;
+  StoreGroup(n, q);
+}
+
+// A whole group of 32, as QuantizeGroupTo does it.
+CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, QuantGroup* group) {
+  const __m512 width = _mm512_set1_ps(scale);
+  __m512i n[2];
+  unsigned odd = 0;  // lanes that are no number
+  for (int i = 0; i < 2; ++i) {
+    const __m512 steps = _mm512_div_ps(_mm512_loadu_ps(x + 16 * i), width);
+    odd |= _mm512_cmp_ps_mask(steps, steps, _CMP_UNORD_Q);
+    n[i] = _mm512_cvtps_epi32(
+        _mm512_min_ps(_mm512_max_ps(steps, _mm512_set1_ps(-128.0f)), _mm512_set1_ps(127.0f)));
+  }
+  if (odd != 0) {
+    QuantizeGroupTo(scale, x, kQuantBlock, q, group);
+    return;
+  }
+  group->scale = scale;
+  StoreGroup(n, q);
+}
+
+// −Σq of a group.
+CULET_INLINE std::int32_t MinusSum(const std::int8_t* q) {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q));
+  const __m256i ones = _mm256_set1_epi8(1);
+  const __m256i sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, bytes);
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1));
+  return -_mm_cvtsi128_si32(sum);
+}
+CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup* group) {
+  std::memcpy(to, q, kQuantBlock);
+  StoreStart(8 * MinusSum(q), group);
+}
+CULET_INLINE void StoreValues(Int8Value* to, const std::int8_t* q, QuantGroup* group) {
+  std::memcpy(to, q, kQuantBlock);
+  StoreStart(128 * MinusSum(q), group);
+}
+
+inline constexpr int kPanelRows = 6;
+inline constexpr int kPanelTiles = 2;
+#include "ops/cpu/simd/matmul_integer_inl.h"
+
+struct ByteStep {
+  using Vector = __m512i;
+  static CULET_INLINE __m512i Start(int number) {
+    return _mm512_set1_epi8(static_cast<char>(number));
+  }
+  static CULET_INLINE __m512i Do(__m512i sum) {
+    return _mm512_dpbusd_epi32(sum, sum, _mm512_set1_epi8(3));
+  }
+  static CULET_INLINE __m512i Sum(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+  static CULET_INLINE float Value(__m512i a) {
+    return static_cast<float>(_mm_cvtsi128_si32(_mm512_castsi512_si128(a)));
+  }
+};
+
+}  // namespace
+
+void PackInt8(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+              std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
+  Pack<Int8Value>(x, x_stride, rows, k, begin, end, scale, operand);
+}
+void PackInt4(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+              std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
+  Pack<std::int8_t>(x, x_stride, rows, k, begin, end, scale, operand);
+}
+void RunInt8(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+             std::int64_t end, float* out, std::int64_t out_stride) {
+  Run<Int8Block>(operand, rows, w, begin, end, out, out_stride);
+}
+void RunInt4(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
+             std::int64_t end, float* out, std::int64_t out_stride) {
+  Run<Int4Block>(operand, rows, w, begin, end, out, out_stride);
+}
+
+}  // namespace culet::avx512vnni
+CULET_TARGET_END
+
+namespace culet {
+
+void FillAvx512Vnni(CpuKernels& table) {
+  using namespace avx512vnni;
+  constexpr CpuLevel kLevel = CpuLevel::kAvx512Vnni;
+  table.level = kLevel;
+  table.matmul_int8 = {kLevel, 1, QuantizedRows::Bytes, PackInt8, RunInt8};
+  table.matmul_int4 = {kLevel, 1, QuantizedRows::Bytes, PackInt4, RunInt4};
+  table.peak_int8 = Peak<ByteStep>;
+  table.peak_int4 = Peak<ByteStep>;
+  table.peak_int8_step = kPeakChains * 64;
+  table.peak_int4_step = table.peak_int8_step;
+}
+
+}  // namespace culet
