@@ -68,18 +68,18 @@ CULET_INLINE void FetchShare(const FourKeys& keys, std::int64_t bytes, std::int6
   }
 }
 
-// Four keys in f32 [4, stride], zero beyond head_dim: once for all panels of queries, which then
-// are multiply-adds and loads alone.
+// Four keys in f32 [head_dim / kLanes, 4, kLanes], zero beyond head_dim: once for all panels of
+// queries, which then are multiply-adds and loads alone.
 template <typename K>
 CULET_INLINE void WidenKeys(const FourKeys& keys, std::int64_t head_dim, std::int64_t scales,
-                            std::int64_t stride, float* to) {
+                            float* to) {
   std::int64_t i = 0;
   for (; i + kLanes <= head_dim; i += kLanes) {
-    for (int c = 0; c < 4; ++c) Store(to + c * stride + i, K::Read(keys.at[c], i, scales));
+    for (int c = 0; c < 4; ++c) Store(to + 4 * i + c * kLanes, K::Read(keys.at[c], i, scales));
   }
   if (i == head_dim) return;
   for (int c = 0; c < 4; ++c) {
-    Store(to + c * stride + i, K::ReadN(keys.at[c], i, scales, head_dim - i));
+    Store(to + 4 * i + c * kLanes, K::ReadN(keys.at[c], i, scales, head_dim - i));
   }
 }
 
@@ -96,7 +96,7 @@ CULET_INLINE void ScorePanel(const float* q, const float* keys, std::int64_t str
     F32 x[kQueries];
     for (int query = 0; query < kQueries; ++query) x[query] = Load(q + query * stride + i);
     for (int c = 0; c < 4; ++c) {
-      const F32 value = Load(keys + c * stride + i);
+      const F32 value = Load(keys + 4 * i + c * kLanes);
       for (int query = 0; query < kQueries; ++query) {
         acc[query][c] = Fma(x[query], value, acc[query][c]);
       }
@@ -130,21 +130,32 @@ struct PageValues {
   std::int64_t count;
   std::int64_t row_bytes;
   std::int64_t scales;
-  std::int64_t fetch;  // bytes of a row to fetch for each vector that is taken: 0 or a vector's
+};
+
+// Lines of the columns that come next, one for each value from `at` on: fetched by and by while
+// panels work, as all at once would fill the processor's queue of misses.
+struct NextColumns {
+  std::uintptr_t at = 0;
+  std::int64_t row_bytes = 0;
+  std::int64_t count = 0;
+
+  // The part of panel `panel` of `panels`.
+  CULET_INLINE NextColumns Share(std::int64_t panel, std::int64_t panels) const {
+    const std::int64_t share = (count + panels - 1) / panels;
+    const std::int64_t first = std::min(count, panel * share);
+    return {at + static_cast<std::uintptr_t>(first * row_bytes), row_bytes,
+            std::min(count - first, share)};
+  }
 };
 
 // Columns [first, first + kVectors·kLanes) in f32 side by side, the last vector cut to `last`
-// lanes. Meanwhile the columns after them are fetched.
+// lanes.
 template <typename K, int kVectors>
 CULET_INLINE void WidenValues(const PageValues& values, std::int64_t first, std::int64_t last,
                               float* to) {
   const std::int64_t end = first + (kVectors - 1) * kLanes;
   const std::byte* v = values.at;
   for (std::int64_t key = 0; key < values.count; ++key) {
-    for (std::int64_t at = 0; at < kVectors * values.fetch; at += 64) {
-      FetchLine(reinterpret_cast<std::uintptr_t>(v) +
-                static_cast<std::uintptr_t>((end + kLanes) * K::kElementBytes + at));
-    }
     for (int c = 0; c + 1 < kVectors; ++c) {
       Store(to + c * kLanes, K::Read(v, first + c * kLanes, values.scales));
     }
@@ -158,12 +169,16 @@ CULET_INLINE void WidenValues(const PageValues& values, std::int64_t first, std:
 // out[kQueries][kVectors·kLanes] += weights[query][0 … count) · values [count, kVectors·kLanes].
 template <int kQueries, int kVectors>
 CULET_INLINE void ValuePanel(const float* values, std::int64_t count, const float* weights,
-                             float* out, std::int64_t stride) {
+                             float* out, std::int64_t stride, NextColumns next) {
   F32 acc[kQueries][kVectors];
   for (int query = 0; query < kQueries; ++query) {
     for (int c = 0; c < kVectors; ++c) acc[query][c] = Load(out + query * stride + c * kLanes);
   }
   for (std::int64_t key = 0; key < count; ++key, values += kVectors * kLanes) {
+    if (key < next.count) {
+      FetchLine(next.at);
+      next.at += static_cast<std::uintptr_t>(next.row_bytes);
+    }
     F32 weight[kQueries];
     for (int query = 0; query < kQueries; ++query)
       weight[query] = Set(weights[query * kBlockKeys + key]);
@@ -229,8 +244,8 @@ struct Columns {
   template <int kQueries>
   struct Value {
     static CULET_INLINE void Run(const float* values, std::int64_t count, const float* weights,
-                                 float* out, std::int64_t stride) {
-      ValuePanel<kQueries, kVectors>(values, count, weights, out, stride);
+                                 float* out, std::int64_t stride, NextColumns next) {
+      ValuePanel<kQueries, kVectors>(values, count, weights, out, stride, next);
     }
   };
 };
@@ -248,14 +263,34 @@ CULET_INLINE bool OnePanel(const AttentionBlockArgs& a) { return a.queries <= kT
 // column 0.
 template <typename K, int kVectors>
 CULET_INLINE void ValueColumns(const AttentionBlockArgs& a, const PageValues& values,
-                               const float* weights, std::int64_t first, std::int64_t last) {
+                               const float* weights, std::int64_t first, std::int64_t last,
+                               const NextColumns& next) {
   const std::int64_t panel = PanelOf(a);
+  const std::int64_t panels = (a.queries + panel - 1) / panel;
   WidenValues<K, kVectors>(values, first, last, a.widened);
-  for (std::int64_t query = 0; query < a.queries; query += panel) {
+  for (std::int64_t index = 0; index < panels; ++index) {
+    const std::int64_t query = index * panel;
     ForPanel<Columns<kVectors>::template Value>(
         std::min(panel, a.queries - query), static_cast<const float*>(a.widened), values.count,
-        weights + query * kBlockKeys, a.out + query * a.stride + first, a.stride);
+        weights + query * kBlockKeys, a.out + query * a.stride + first, a.stride,
+        next.Share(index, panels));
   }
+}
+
+// What is to be fetched while the columns before `first` are taken: those from `first` on, or the
+// first ones of the next page. With one panel keys have brought all of it.
+template <typename K>
+CULET_INLINE NextColumns NextOf(const AttentionBlockArgs& a, const PageValues& values,
+                                const Hull& hull, std::int64_t page, std::int64_t first) {
+  if (OnePanel(a)) return {};
+  if (first < a.head_dim) {
+    return {reinterpret_cast<std::uintptr_t>(values.at + first * K::kElementBytes),
+            values.row_bytes, values.count};
+  }
+  const std::int64_t begin = (page + 1) * kPageTokens;
+  if (begin >= hull.end || a.v_page[page + 1] == nullptr) return {};
+  return {reinterpret_cast<std::uintptr_t>(a.v_page[page + 1]), values.row_bytes,
+          std::min(hull.end - begin, kPageTokens)};
 }
 
 template <typename K>
@@ -268,16 +303,19 @@ CULET_INLINE void AddValues(const AttentionBlockArgs& a, const Hull& hull) {
     if (begin >= end) continue;
     const PageValues values = {
         static_cast<const std::byte*>(a.v_page[page]) + (begin - page * kPageTokens) * a.row_bytes,
-        end - begin, a.row_bytes, a.v_scales, OnePanel(a) ? 0 : kLanes * K::kElementBytes};
+        end - begin, a.row_bytes, a.v_scales};
     const float* weights = a.scores + begin;
     std::int64_t first = 0;
     for (; first + 4 * kLanes <= a.head_dim; first += 4 * kLanes) {
-      ValueColumns<K, 4>(a, values, weights, first, kLanes);
+      ValueColumns<K, 4>(a, values, weights, first, kLanes,
+                         NextOf<K>(a, values, hull, page, first + 4 * kLanes));
     }
     for (; first + kLanes <= a.head_dim; first += kLanes) {
-      ValueColumns<K, 1>(a, values, weights, first, kLanes);
+      ValueColumns<K, 1>(a, values, weights, first, kLanes, NextColumns{});
     }
-    if (first < a.head_dim) ValueColumns<K, 1>(a, values, weights, first, a.head_dim - first);
+    if (first < a.head_dim) {
+      ValueColumns<K, 1>(a, values, weights, first, a.head_dim - first, NextColumns{});
+    }
   }
 }
 
@@ -317,7 +355,7 @@ void BlockOf(const AttentionBlockArgs& a) {
       keys.value = OnePanel(a) ? static_cast<const char*>(a.v_page[page]) -
                                      static_cast<const char*>(a.k_page[page])
                                : 0;
-      WidenKeys<K>(keys, a.head_dim, a.k_scales, a.stride, a.widened);
+      WidenKeys<K>(keys, a.head_dim, a.k_scales, a.widened);
       for (std::int64_t index = 0; index < panels; ++index) {
         const std::int64_t query = index * panel;
         FetchShare(keys, 4 * row_bytes, index, panels);
