@@ -61,6 +61,12 @@ double ProfileResult::RestMs() const {
   return std::max(0.0, rest);
 }
 
+double ProfileResult::LimitMs() const {
+  double limits = 0;
+  for (const OpTime& op : ops) limits += LimitOf(op, read_gb_s).ms;
+  return limits;
+}
+
 OpLimit LimitOf(const OpTime& op, double read_gb_s) {
   const double reading = read_gb_s > 0 ? op.bytes / (read_gb_s * 1e6) : 0;
   const double multiplying = op.peak_gflops > 0 ? 2 * op.multiply_adds / (op.peak_gflops * 1e6) : 0;
@@ -70,8 +76,10 @@ OpLimit LimitOf(const OpTime& op, double read_gb_s) {
 std::string ProfileText(const std::vector<ProfileResult>& profiles) {
   std::string text;
   for (const ProfileResult& profile : profiles) {
-    text += fmt::format("\n{}: {:.2f} ms, {:.3f} ms a token\n", TitleOf(profile), profile.ms,
-                        profile.ms / static_cast<double>(profile.tokens));
+    text +=
+        fmt::format("\n{}: {:.2f} ms, {:.3f} ms a token; {:.1f}% of it at the limits of its ops\n",
+                    TitleOf(profile), profile.ms, profile.ms / static_cast<double>(profile.tokens),
+                    100 * profile.LimitMs() / profile.ms);
     text += fmt::format("{:<46} {:>7} {:>10} {:>6} {:>9} {:>9}   {}\n", "op", "calls", "ms",
                         "share", "GB", "Gmadds", "of the limit");
     for (const OpTime& op : Lines(profile)) {
@@ -105,6 +113,7 @@ OrderedJson ProfileJson(const std::vector<ProfileResult>& profiles) {
                    {"tokens", profile.tokens},
                    {"ms", profile.ms},
                    {"between_ops_ms", profile.RestMs()},
+                   {"limit_ms", profile.LimitMs()},
                    {"ops", ops}});
   }
   return all;

@@ -22,6 +22,8 @@ struct ProfileResult {
 
   // Milliseconds between ops.
   double RestMs() const;
+  // Those that the ops would take at their limits, one after the other.
+  double LimitMs() const;
 };
 
 // Which limit an op is nearer to, and the milliseconds that it would take at it; 0 where it has

@@ -224,12 +224,16 @@ TEST(Bench, ProfileIsOfEachPromptAndDecodeRunAndAddsUp) {
   const json bench = RunJson(folder, line + "--json --chart a.svg");
   ASSERT_EQ(bench["profiles"].size(), 3u);
   for (const json& run : bench["profiles"]) {
-    ExpectKeys(run, {"kind", "context", "tokens", "ms", "between_ops_ms", "ops"});
+    ExpectKeys(run, {"kind", "context", "tokens", "ms", "between_ops_ms", "limit_ms", "ops"});
     double ms = run["between_ops_ms"];
+    double limits = 0;
     for (const json& op : run["ops"]) {
       ExpectKeys(op, {"op", "what", "calls", "ms", "bytes", "multiply_adds", "limit_ms", "limit"});
       ms += op["ms"].get<double>();
+      limits += op["limit_ms"].get<double>();
     }
+    EXPECT_GT(limits, 0);
+    EXPECT_NEAR(limits, run["limit_ms"].get<double>(), 1e-9 * limits);
     EXPECT_NEAR(ms, run["ms"].get<double>(), 1e-9 * ms);
   }
   EXPECT_EQ(bench["profiles"][0]["kind"], "prefill");
@@ -241,6 +245,7 @@ TEST(Bench, ProfileIsOfEachPromptAndDecodeRunAndAddsUp) {
   const std::string text = RunShell(folder.path(), line).out;
   EXPECT_NE(text.find("MatMul mlp.down_proj"), std::string::npos) << text;
   EXPECT_NE(text.find("between ops"), std::string::npos) << text;
+  EXPECT_NE(text.find("% of it at the limits of its ops\n"), std::string::npos) << text;
 }
 
 TEST(Bench, JsonHasTheKeysForEachOfTheLists) {
