@@ -217,11 +217,16 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
 
 void Bench::Profile(ProfileResult result, const std::function<Measured()>& run) {
   Step();
+  MachineLimits during;
   result.ops = ProfileOps(*model_, [&] {
     const Measured measured = run();
     result.ms = measured.ms();
-    result.read_gb_s = measured.limits().read_gb_s;
+    during = measured.limits();
   });
+  result.read_gb_s = during.read_gb_s;
+  // The ops' peaks were measured after the run; a shared machine may have become another meanwhile.
+  const double drift = during.peak_gflops / Limits().peak_gflops;
+  for (OpTime& op : result.ops) op.peak_gflops *= drift;
   result_.profiles.push_back(std::move(result));
 }
 
