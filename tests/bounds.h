@@ -25,7 +25,8 @@ inline constexpr double kFewestLanes = 8;
 // Longest chain of roundings through which one product passes in Σ_k. Each lane adds k/kFewestLanes
 // products one after the other, then log2(8) additions at most join lanes, and k/768 joins blocks
 // of k. vdpbf16ps: 16 lanes with two roundings a step, k/8. tdpbf16ps: 16 products, 2 joins, then
-// k/32 of these. Plain sums in double and rounds once.
+// k/32 of these, which is less from k = 512 on, where it is used. Plain sums in double and rounds
+// once.
 inline double DotDepth(std::int64_t k) {
   return static_cast<double>(k) / kFewestLanes + 3 + static_cast<double>(k) / 768 + 2;
 }

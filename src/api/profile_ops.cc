@@ -1,7 +1,6 @@
 // Time by op: the ops' own records, under the names of the model.
 #include <algorithm>
 #include <map>
-#include <tuple>
 #include <utility>
 
 #include "api/boundary.h"
@@ -44,19 +43,37 @@ std::string WhatOf(const OpProfile::Entry& entry, const TensorAddresses& tensors
   return what;
 }
 
-double PeakFor(Context& context, const OpProfile::Entry& entry) {
-  if (entry.work.multiply_adds == 0) return 0;
-  // Attention multiplies in f32, whatever KV is kept as.
-  if (entry.weights.front() == nullptr) return MeasurePeakGflops(context, DType::kF32);
-  if (entry.format != WeightFormat::kDense) return MeasurePeakGflops(context, entry.format);
-  return MeasurePeakGflops(context, entry.dtype);
-}
+// Of each kind of operand, the mean of what was measured before the work and after it.
+class Peaks {
+ public:
+  void Measure(Context& context) {
+    f32_ += MeasurePeakGflops(context, DType::kF32) / 2;
+    bf16_ += MeasurePeakGflops(context, DType::kBF16) / 2;
+    int8_ += MeasurePeakGflops(context, WeightFormat::kInt8Tiles) / 2;
+    int4_ += MeasurePeakGflops(context, WeightFormat::kInt4Tiles) / 2;
+  }
+  double For(const OpProfile::Entry& entry) const {
+    if (entry.work.multiply_adds == 0) return 0;
+    // Attention multiplies in f32, whatever KV is kept as.
+    if (entry.weights.front() == nullptr) return f32_;
+    if (entry.format != WeightFormat::kDense) return IsInt4(entry.format) ? int4_ : int8_;
+    return entry.dtype == DType::kBF16 ? bf16_ : f32_;
+  }
+
+ private:
+  double f32_ = 0, bf16_ = 0, int8_ = 0, int4_ = 0;
+};
 
 }  // namespace
 
 std::vector<OpTime> ProfileOps(Model& model, const std::function<void()>& work) try {
   EngineThread& thread = *model.impl().thread;
   OpProfile profile;
+  Peaks peaks;
+  const auto measure = [&] {
+    thread.Exclusive([&](Engine& engine) { peaks.Measure(engine.context()); });
+  };
+  measure();
   const auto set = [&](OpProfile* to) {
     thread.Exclusive([&](Engine& engine) { engine.context().set_profile(to); });
   };
@@ -68,11 +85,11 @@ std::vector<OpTime> ProfileOps(Model& model, const std::function<void()>& work) 
     throw;
   }
   set(nullptr);
+  measure();
 
   const Checkpoint& checkpoint = *model.impl().checkpoint;
   const TensorAddresses tensors(checkpoint);
   std::map<std::pair<std::string, std::string>, OpTime> sums;
-  std::map<std::tuple<bool, WeightFormat, DType>, double> peaks;  // each is measured once
   for (const OpProfile::Entry& entry : profile.entries()) {
     const std::string what = WhatOf(entry, tensors, checkpoint);
     OpTime& sum = sums[{entry.op, what}];
@@ -82,13 +99,7 @@ std::vector<OpTime> ProfileOps(Model& model, const std::function<void()>& work) 
     sum.ms += std::chrono::duration<double, std::milli>(entry.time).count();
     sum.bytes += entry.work.bytes;
     sum.multiply_adds += entry.work.multiply_adds;
-    if (sum.peak_gflops != 0 || entry.work.multiply_adds == 0) continue;
-    const bool weights = entry.weights.front() != nullptr;
-    double& peak = peaks[{weights, entry.format, weights ? entry.dtype : DType::kF32}];
-    if (peak == 0) {
-      peak = thread.Exclusive([&](Engine& engine) { return PeakFor(engine.context(), entry); });
-    }
-    sum.peak_gflops = peak;
+    if (sum.peak_gflops == 0) sum.peak_gflops = peaks.For(entry);
   }
   std::vector<OpTime> times;
   for (auto& [key, sum] : sums) times.push_back(std::move(sum));

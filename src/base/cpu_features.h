@@ -23,7 +23,7 @@ enum class CpuLevel {
 
 std::string_view CpuLevelName(CpuLevel level);  // "plain", "neon", "avx2", "avx512", …
 std::optional<CpuLevel> CpuLevelFromName(std::string_view name);
-// For messages: "plain, neon, avx2, avx512, avx512bf16 and amx".
+// For messages: "plain, neon, avx2, avx512, … and amx".
 std::string CpuLevelNames();
 // Those of this machine's architecture, from plain upwards: what some CPU of the kind has.
 std::span<const CpuLevel> LevelsOfArchitecture();

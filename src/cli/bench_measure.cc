@@ -16,7 +16,8 @@ using Clock = std::chrono::steady_clock;
 
 // A run that can pause does so this often to measure the machine.
 constexpr double kSliceMs = 150;
-// A prompt pauses after so many tokens: a row through all layers and the head more, less than 1%.
+// A prompt pauses after so many tokens, a multiple of the engine's usual chunk: a row through all
+// layers and the head more, less than 1%.
 constexpr std::int64_t kSliceTokens = 1024;
 
 double MillisecondsSince(Clock::time_point from) {
@@ -217,6 +218,7 @@ void Bench::MeasureDecode(std::int64_t context, std::int64_t count) {
 
 void Bench::Profile(ProfileResult result, const std::function<Measured()>& run) {
   Step();
+  const MachineLimits before = Limits();
   MachineLimits during;
   result.ops = ProfileOps(*model_, [&] {
     const Measured measured = run();
@@ -224,9 +226,11 @@ void Bench::Profile(ProfileResult result, const std::function<Measured()>& run) 
     during = measured.limits();
   });
   result.read_gb_s = during.read_gb_s;
-  // The ops' peaks were measured after the run; a shared machine may have become another meanwhile.
-  const double drift = during.peak_gflops / Limits().peak_gflops;
-  for (OpTime& op : result.ops) op.peak_gflops *= drift;
+  // The ops' peaks were measured around the run; a shared machine was another meanwhile.
+  const double around = (before.peak_gflops + Limits().peak_gflops) / 2;
+  for (OpTime& op : result.ops) {
+    if (around > 0) op.peak_gflops *= during.peak_gflops / around;
+  }
   result_.profiles.push_back(std::move(result));
 }
 

@@ -1,8 +1,8 @@
 // The measurements of `culet bench`.
 //
 // Shared machines move within seconds, so every run stands between two measurements of what the
-// machine can do, a run of tokens pauses for more of them every few tokens, and its ratio is taken
-// to what the machine could have done in its time.
+// machine can do, pauses for more of them every few tokens of an answer or every 1,024 of a prompt,
+// and its ratio is taken to what the machine could have done in its time.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,8 @@ std::string KernelLevelsText(const MachineInfo& machine) {
     std::vector<std::string> notes;
     if (level.name == machine.level) notes.push_back(WhyUsed(machine));
     if (!level.available) {
-      notes.emplace_back(level.name == "amx" ? "not built yet" : "not on this CPU");
+      notes.emplace_back(level.name == "amx" ? "not on this CPU, or not granted by its system"
+                                             : "not on this CPU");
     } else if (!level.proven) {
       notes.emplace_back("never run on real hardware");
     }

@@ -22,7 +22,7 @@ std::atomic<std::uint64_t> sink{0};
 
 // 10^9 operations a second of all threads in `run`; a step of it is `step` multiply-adds.
 double PeakOf(Context& ctx, float (*run)(std::int64_t), std::int64_t step) {
-  constexpr std::int64_t kSteps = 200000;  // some tenths of a millisecond
+  constexpr std::int64_t kSteps = 200000;  // some tenths of a millisecond; 5 ms of tiles
   double operations = 0;
   const Clock::time_point start = Clock::now();
   double elapsed = 0;

@@ -10,7 +10,7 @@
 namespace culet {
 namespace {
 
-// Outputs a thread's share is a multiple of: the tiles of every kernel divide it.
+// Outputs a thread's share is a multiple of: the layout's tiles.
 constexpr std::int64_t kUnitOutputs = kTileOutputs;
 // Fewer multiply-adds than this (some 2 µs of one core) cost less than waking a thread.
 constexpr std::int64_t kParallelProducts = 65536;
@@ -18,9 +18,6 @@ constexpr std::int64_t kParallelProducts = 65536;
 // A share of fewer units is mostly the beginnings of streams: integer kernels for few rows read two
 // units side by side, each with its scales.
 constexpr std::int64_t kUnitsAtOnce = 4;
-// With many rows x is read anew for each share of outputs, so that wider ones are cheaper.
-constexpr std::int64_t kManyRows = 64;
-constexpr std::int64_t kUnitsOfMany = 8;
 // Bytes of weights of a piece that is dealt to a thread: some 10 µs of reading, so that no thread
 // waits long for another that was held up, and enough for the hardware's fetching to run ahead.
 constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
@@ -124,10 +121,7 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
   } else {
     const std::int64_t threads = ctx.pool().threads();
     const std::int64_t pieces = bytes / (kPieceBytes * threads);
-    std::int64_t grain = units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1;
-    // Enough shares that a thread which is held up leaves some to others.
-    if (x.extent(0) >= kManyRows && units >= 4 * kUnitsOfMany * threads) grain = kUnitsOfMany;
-    ctx.pool().ParallelFor(units, grain, run,
+    ctx.pool().ParallelFor(units, units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1, run,
                            static_cast<int>(std::clamp<std::int64_t>(pieces, 1, kMostPieces)));
   }
 }
@@ -168,7 +162,9 @@ void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2
 }
 
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
-  // The widest operand is f32; kernels pad rows to tiles of 2 to 8 and columns to at most 64.
+  // The widest operand is f32, its rows padded to tiles of 2 to 6. Those of tiles of 16 rows have
+  // values of at most 2 bytes, and (rows + 15) · 2 ≤ (rows + 7) · 4. Columns are padded to at most
+  // 64.
   return static_cast<std::size_t>(rows + 7) * static_cast<std::size_t>(RoundUp(max_cols, 64)) *
          sizeof(float);
 }

@@ -14,7 +14,7 @@ using testing::IsEmpty;
 MachineInfo X86(const std::string& level) {
   MachineInfo machine;
   machine.levels = {
-      {"plain", true, true}, {"avx2", true, true}, {"avx512", false, true}, {"amx", false, false}};
+      {"plain", true, true}, {"avx2", true, true}, {"avx512", false, true}, {"amx", false, true}};
   machine.level = level;
   return machine;
 }
@@ -27,8 +27,8 @@ MachineInfo Arm(const std::string& level) {
 
 TEST(KernelLevels, WhatIsUsedAndWhyAndWhatIsNotThere) {
   EXPECT_EQ(KernelLevelsText(X86("avx2")),
-            "plain, avx2 (used: the best of this CPU), avx512 (not on this CPU), amx (not built "
-            "yet)");
+            "plain, avx2 (used: the best of this CPU), avx512 (not on this CPU), amx (not on this "
+            "CPU, or not granted by its system)");
   EXPECT_THAT(KernelLevelsAdvice(X86("avx2")), IsEmpty());
 }
 

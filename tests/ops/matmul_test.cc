@@ -148,8 +148,8 @@ TEST_P(MatMulTest, ColumnsPastTheLastAreNeverRead) {
   // Weights end where the buffer ends and NaN follows each row of x: reading either shows.
   Random random(9);
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
-    for (const std::int64_t rows : {1, 5, 40}) {
-      const std::int64_t k = rows == 5 ? 549 : 37;
+    for (const auto& [rows, k] :
+         {std::pair<std::int64_t, std::int64_t>{1, 37}, {40, 37}, {1, 549}, {5, 549}, {40, 549}}) {
       Guarded x(rows, k);
       x.Set(RandomFloats(random, rows * k));
       const TestMatrix w(dtype, 4, k, RandomFloats(random, 4 * k));

@@ -76,15 +76,19 @@ TEST_P(QuantizedMatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
     // More rows than one pass beside a strip of weights has.
     CheckAgainstFormula(ctx(), format, 100, 70, 2100, 64, Values::kOrdinary);
     CheckAgainstFormula(ctx(), format, 3, 20, 3000, 1 << 20, Values::kOrdinary);
+    CheckAgainstFormula(ctx(), format, 33, 20, 2100, 96, Values::kOrdinary);
   }
 }
 
 TEST_P(QuantizedMatMulTest, EqualsTheFormulaWithScalesInF32) {
   for (const WeightFormat format : kTiles) {
-    for (const std::int64_t rows : {1, 2, 3, 5, 8}) {
+    for (const std::int64_t rows : {1, 2, 3, 5, 8, 9, 17}) {
       CheckAgainstFormula(ctx(), format, rows, 37, 200, 32, Values::kOrdinary, DType::kF32);
       CheckAgainstFormula(ctx(), format, rows, 70, 200, 1 << 20, Values::kOrdinary, DType::kF32);
     }
+    // Groups that begin and end within and across the columns that a kernel takes at once.
+    CheckAgainstFormula(ctx(), format, 9, 37, 2100, 96, Values::kOrdinary, DType::kF32);
+    CheckAgainstFormula(ctx(), format, 17, 20, 1100, 32, Values::kOrdinary, DType::kF32);
   }
 }
 
@@ -193,14 +197,16 @@ TEST_P(QuantizedMatMulTest, NothingOverflowsWhereAllValuesAreAtTheEnds) {
         for (std::int64_t n = 0; n < 16; ++n) {
           for (std::int64_t i = 0; i < k; ++i) SetQuant(w.matrix().layout(), data, n, i, q);
         }
-        const std::vector<float> x(static_cast<std::size_t>(5 * k), x_end);
-        Guarded out(5, 16);
-        MatMul(ctx(), View<const float, 2>(x.data(), {5, k}), w.matrix(), out.view());
-        for (std::int64_t n = 0; n < 16; ++n) {
-          double sum = 0;
-          for (std::int64_t i = 0; i < k; ++i) sum += q * w.scale(n, i);
-          for (std::int64_t r = 0; r < 5; ++r) {
-            ASSERT_NEAR(out.row(r)[n], x_end * sum, 1e-5 * (std::fabs(sum) + 100));
+        for (const std::int64_t rows : {5, 17}) {
+          const std::vector<float> x(static_cast<std::size_t>(rows * k), x_end);
+          Guarded out(rows, 16);
+          MatMul(ctx(), View<const float, 2>(x.data(), {rows, k}), w.matrix(), out.view());
+          for (std::int64_t n = 0; n < 16; ++n) {
+            double sum = 0;
+            for (std::int64_t i = 0; i < k; ++i) sum += q * w.scale(n, i);
+            for (std::int64_t r = 0; r < rows; ++r) {
+              ASSERT_NEAR(out.row(r)[n], x_end * sum, 1e-5 * (std::fabs(sum) + 100));
+            }
           }
         }
       }
@@ -272,12 +278,13 @@ TEST_P(QuantizedMatMulTest, ASliceEqualsThoseRowsOfTheWhole) {
   Random random(6);
   for (const WeightFormat format : kTiles) {
     const QuantMatrix w(random, format, 80, 100, 32);
-    const std::vector<float> x = RandomFloats(random, 3 * 100);
-    const View<const float, 2> input(x.data(), {3, 100});
-    Guarded whole(3, 80), part(3, 37);
+    const std::int64_t rows = 20;
+    const std::vector<float> x = RandomFloats(random, rows * 100);
+    const View<const float, 2> input(x.data(), {rows, 100});
+    Guarded whole(rows, 80), part(rows, 37);
     MatMul(ctx(), input, w.matrix(), whole.view());
     MatMul(ctx(), input, w.matrix().slice(32, 37), part.view());
-    for (std::int64_t r = 0; r < 3; ++r) {
+    for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t n = 0; n < 37; ++n) ASSERT_EQ(part.row(r)[n], whole.row(r)[32 + n]);
     }
   }
@@ -289,13 +296,15 @@ TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
     for (const float bad :
          {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
       const QuantMatrix w(random, format, 20, 70, 32);
-      std::vector<float> x = RandomFloats(random, 2 * 70);
-      x[40] = bad;
-      Guarded out(2, 20);
-      MatMul(ctx(), View<const float, 2>(x.data(), {2, 70}), w.matrix(), out.view());
-      for (std::int64_t n = 0; n < 20; ++n) {
-        EXPECT_TRUE(std::isnan(out.row(0)[n]));
-        EXPECT_TRUE(std::isfinite(out.row(1)[n]));
+      for (const std::int64_t rows : {2, 18}) {
+        std::vector<float> x = RandomFloats(random, rows * 70);
+        x[40] = bad;
+        Guarded out(rows, 20);
+        MatMul(ctx(), View<const float, 2>(x.data(), {rows, 70}), w.matrix(), out.view());
+        for (std::int64_t n = 0; n < 20; ++n) {
+          EXPECT_TRUE(std::isnan(out.row(0)[n]));
+          for (std::int64_t r = 1; r < rows; ++r) EXPECT_TRUE(std::isfinite(out.row(r)[n]));
+        }
       }
     }
   }

@@ -38,11 +38,11 @@ inline constexpr std::int64_t kStep = 32;      // columns of a tile
 inline constexpr std::int64_t kTileElements = kOutputs * kStep;
 inline constexpr std::int64_t kSums = kOutputs * kMostRows;
 // Sums run over this many columns, and are then added up: kStripOutputs × kColumns of weights,
-// copied, and two panels of x stay in the second-level cache.
+// copied (192 KB, on the stack), and two panels of x stay in the second-level cache.
 inline constexpr std::int64_t kColumns = 1536;
-inline constexpr std::int64_t kStripOutputs = 128;
-// How far ahead of where a row of weights is read its lines are fetched.
-inline constexpr std::int64_t kAheadBytes = 1024;
+inline constexpr std::int64_t kStripOutputs = 64;
+// How far ahead of where a row of weights is read its lines are fetched: 1 KB.
+inline constexpr std::int64_t kAheadColumns = 512;
 
 CULET_INLINE std::int64_t Padded(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 
@@ -122,38 +122,48 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
   }
 }
 
-// 32 outputs' weights [32, k], of which `count` are there; whether the next 32 follow.
+// Columns [first, last) of 32 outputs' weights [32, k], of which `count` are there; whether those
+// of the next 32 follow.
 struct Outputs {
   const std::uint16_t* w;
   std::int64_t k;
   std::int64_t count;
   bool more;
+  std::int64_t first;
+  std::int64_t last;
 
-  CULET_INLINE void FetchAt(std::int64_t row, std::int64_t byte) const {
-    FetchLine(reinterpret_cast<std::uintptr_t>(w + row * k) + static_cast<std::uintptr_t>(byte));
+  CULET_INLINE void FetchAt(std::int64_t row, std::int64_t column) const {
+    FetchLine(reinterpret_cast<std::uintptr_t>(w) +
+              static_cast<std::uintptr_t>(row * k + column) * 2);
   }
   // Fetches what follows column `column` of row `row`: further on in it, or, where it ends, as much
   // of the row that the next 32 outputs have in its place.
   CULET_INLINE void Fetch(std::int64_t row, std::int64_t column) const {
-    const std::int64_t bytes = k * 2;
-    const std::int64_t at = column * 2 + kAheadBytes;
-    if (at < bytes) {
-      FetchAt(row, at);
+    const std::int64_t ahead = column + kAheadColumns;
+    if (ahead < last) {
+      FetchAt(row, ahead);
     } else if (more) {
-      FetchAt(row, at + 31 * bytes);
+      FetchAt(row + 2 * kOutputs, first + ahead - last);
     }
   }
   // What Fetch would have brought before the first column.
   CULET_INLINE void FetchFirst() const {
-    for (std::int64_t byte = 0; byte < std::min(kAheadBytes, k * 2); byte += 64) {
-      for (std::int64_t row = 0; row < count; ++row) FetchAt(row, byte);
+    for (std::int64_t column = first; column < std::min(first + kAheadColumns, last);
+         column += kStep) {
+      for (std::int64_t row = 0; row < count; ++row) FetchAt(row, column);
     }
   }
 };
 
-CULET_INLINE Outputs OutputsAt(const Matrix& w, std::int64_t n, std::int64_t end) {
-  return {static_cast<const std::uint16_t*>(w.data) + n * w.cols, w.cols,
-          std::min(2 * kOutputs, end - n), n + 2 * kOutputs < end};
+// Outputs from n on, before `end`.
+CULET_INLINE Outputs OutputsAt(const Matrix& w, std::int64_t n, std::int64_t end,
+                               std::int64_t first, std::int64_t last) {
+  return {static_cast<const std::uint16_t*>(w.data) + n * w.cols,
+          w.cols,
+          std::min(2 * kOutputs, end - n),
+          n + 2 * kOutputs < end,
+          first,
+          last};
 }
 
 // `columns` ≤ 32 columns from `column` on as two tiles [2][16 outputs][32], zero beyond the last
@@ -308,13 +318,14 @@ CULET_INLINE void RunPanels(const Product& product, const std::uint16_t* weights
 // Outputs [n, end), at most kStripOutputs, of all panels.
 void RunMany(const Product& product, const Matrix& w, std::int64_t n, std::int64_t end,
              std::int64_t panels) {
+  CULET_DCHECK(product.panel_rows == kMostRows);
   alignas(64) std::uint16_t copy[kStripOutputs * kColumns];
   for (std::int64_t column = 0; column < w.cols; column += kColumns) {
     const std::int64_t columns = std::min(kColumns, w.cols - column);
     const std::int64_t steps = Padded(columns, kStep) / kStep;
     const std::int64_t step_size = 2 * kTileElements;
     for (std::int64_t first = n; first < end; first += 2 * kOutputs) {
-      const Outputs outputs = OutputsAt(w, first, end);
+      const Outputs outputs = OutputsAt(w, first, end, column, column + columns);
       std::uint16_t* to = copy + (first - n) * kColumns;
       for (std::int64_t step = 0; step < steps; ++step) {
         CopyStep(outputs, column + step * kStep, std::min(kStep, columns - step * kStep),
@@ -357,10 +368,10 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   for (int tile = 6; tile < 8; ++tile) shapes.Set(tile, kStep / 2, row_bytes);
   const TilesInUse tiles(shapes);
   const std::int64_t panels = (rows + product.panel_rows - 1) / product.panel_rows;
-  OutputsAt(w, begin, end).FetchFirst();
+  OutputsAt(w, begin, end, 0, w.cols).FetchFirst();
   if (panels == 1) {
     for (std::int64_t n = begin; n < end; n += 2 * kOutputs) {
-      RunFew(product, OutputsAt(w, n, end), n);
+      RunFew(product, OutputsAt(w, n, end, 0, w.cols), n);
     }
     return;
   }

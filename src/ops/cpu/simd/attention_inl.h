@@ -132,19 +132,26 @@ struct PageValues {
   std::int64_t scales;
 };
 
-// Lines of the columns that come next, one for each value from `at` on: fetched by and by while
-// panels work, as all at once would fill the processor's queue of misses.
+// The columns that come next, of each value from `at` on: fetched by and by while panels work, as
+// all at once would fill the processor's queue of misses.
 struct NextColumns {
   std::uintptr_t at = 0;
   std::int64_t row_bytes = 0;
   std::int64_t count = 0;
+  std::int64_t bytes = 0;  // of a value's columns
 
+  CULET_INLINE void FetchOne() {
+    for (std::int64_t line = 0; line < bytes; line += 64) {
+      FetchLine(at + static_cast<std::uintptr_t>(line));
+    }
+    at += static_cast<std::uintptr_t>(row_bytes);
+  }
   // The part of panel `panel` of `panels`.
   CULET_INLINE NextColumns Share(std::int64_t panel, std::int64_t panels) const {
     const std::int64_t share = (count + panels - 1) / panels;
     const std::int64_t first = std::min(count, panel * share);
     return {at + static_cast<std::uintptr_t>(first * row_bytes), row_bytes,
-            std::min(count - first, share)};
+            std::min(count - first, share), bytes};
   }
 };
 
@@ -175,10 +182,7 @@ CULET_INLINE void ValuePanel(const float* values, std::int64_t count, const floa
     for (int c = 0; c < kVectors; ++c) acc[query][c] = Load(out + query * stride + c * kLanes);
   }
   for (std::int64_t key = 0; key < count; ++key, values += kVectors * kLanes) {
-    if (key < next.count) {
-      FetchLine(next.at);
-      next.at += static_cast<std::uintptr_t>(next.row_bytes);
-    }
+    if (key < next.count) next.FetchOne();
     F32 weight[kQueries];
     for (int query = 0; query < kQueries; ++query)
       weight[query] = Set(weights[query * kBlockKeys + key]);
@@ -283,14 +287,17 @@ template <typename K>
 CULET_INLINE NextColumns NextOf(const AttentionBlockArgs& a, const PageValues& values,
                                 const Hull& hull, std::int64_t page, std::int64_t first) {
   if (OnePanel(a)) return {};
+  constexpr std::int64_t kBytes = 4 * kLanes * K::kElementBytes;
   if (first < a.head_dim) {
+    // Fewer bytes than a line: the columns before these have brought it.
+    const std::int64_t bytes = first * K::kElementBytes % 64 == 0 ? kBytes : 0;
     return {reinterpret_cast<std::uintptr_t>(values.at + first * K::kElementBytes),
-            values.row_bytes, values.count};
+            values.row_bytes, bytes > 0 ? values.count : 0, bytes};
   }
   const std::int64_t begin = (page + 1) * kPageTokens;
-  if (begin >= hull.end || a.v_page[page + 1] == nullptr) return {};
+  if (page + 1 == kBlockPages || begin >= hull.end || a.v_page[page + 1] == nullptr) return {};
   return {reinterpret_cast<std::uintptr_t>(a.v_page[page + 1]), values.row_bytes,
-          std::min(hull.end - begin, kPageTokens)};
+          std::min(hull.end - begin, kPageTokens), kBytes};
 }
 
 template <typename K>
