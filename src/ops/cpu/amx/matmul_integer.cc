@@ -105,12 +105,6 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
   for (std::int64_t row = rows; row < PaddedRows(rows); ++row) packed.ZeroScales(row);
 }
 
-template <bool kWide>
-CULET_INLINE __m512 LoadScales(const std::byte* p) {
-  if (kWide) return _mm512_loadu_ps(p);
-  return LoadBf16(reinterpret_cast<const std::uint16_t*>(p)).v;
-}
-
 // A block as int8. Of int4 columns 0–15 are lines 0–3, 16–31 lines 4–7. int8 are copied: tiles of
 // lines that straddle two of the cache's load at half the speed, and nothing says how weights lie.
 template <bool kInt4>

@@ -34,6 +34,12 @@ CULET_INLINE F32 LoadBf16(const std::uint16_t* p) {
 CULET_INLINE F32 LoadBf16N(const std::uint16_t* p, std::int64_t n) {
   return WidenBf16(_mm256_maskz_loadu_epi16(FirstLanes(n), p));
 }
+// The scales of a tile of integer weights, in bf16 or f32.
+template <bool kWide>
+CULET_INLINE __m512 LoadScales(const std::byte* p) {
+  if (kWide) return _mm512_loadu_ps(p);
+  return LoadBf16(reinterpret_cast<const std::uint16_t*>(p)).v;
+}
 CULET_INLINE F32 LoadF16(const std::uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }

@@ -43,12 +43,6 @@ CULET_INLINE __m512i Spread(const void* p) {
   std::memcpy(&four, p, sizeof(four));
   return _mm512_set1_epi32(four);
 }
-// A tile's scales, in bf16 or f32.
-template <bool kWide>
-CULET_INLINE __m512 LoadScales(const std::byte* p) {
-  if (kWide) return _mm512_loadu_ps(p);
-  return LoadBf16(reinterpret_cast<const std::uint16_t*>(p)).v;
-}
 // Where the sums of a block begin: one number in the place of QuantGroup's two.
 CULET_INLINE void StoreStart(std::int32_t start, QuantGroup* group) {
   static_assert(sizeof(group->start) == sizeof(start));
