@@ -81,12 +81,15 @@ def test_one_thread_cancels_what_another_waits_for(model: culet.Model) -> None:
 
 def test_closing_ends_what_other_threads_wait_for() -> None:
     model = culet.Model(PEBBLE, threads=1)
+    model.generate("hello", max_tokens=1)
+    one = model.statistics.prompt_tokens
     with ThreadPoolExecutor(4) as pool:
         waiting = [
             pool.submit(model.generate, "hello", max_tokens=0, ignore_stop_tokens=True)
             for _ in range(4)
         ]
-        while model.statistics.steps < 5:
+        # All four: a call that comes after the close is refused, not cancelled.
+        while model.statistics.prompt_tokens < 5 * one:
             time.sleep(0.001)
         model.close()
         assert {future.result().finish_reason for future in waiting} == {"cancelled"}

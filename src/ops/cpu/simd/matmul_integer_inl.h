@@ -5,10 +5,11 @@
 //       kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on; what
 //       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x;
 //       kWide: the weights' scales are f32, not bf16
-//   Quantize32(x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it
-//   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
+//   Quantize32, Quantize32To   see ops/cpu/simd/quantize_inl.h
 //   StoreValues(to, q, group)  32 int8 in the order that the level's products read, and the group's
 //                              scale as its sums want it.
+
+#include "ops/cpu/simd/quantize_inl.h"
 
 // Of memory, for few rows. Each has a stream of scales beside it, so that four are eight
 // (docs/performance.md: what was tried).
@@ -102,13 +103,7 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
     QuantGroup* group = packed.groups(row);
     for (std::int64_t i = 0; i < k; i += kQuantBlock, ++group) {
       std::int8_t q[kQuantBlock];
-      const bool whole = i + kQuantBlock <= k;
-      if (scale != 0) {
-        whole ? Quantize32To(scale, from + i, q, group)
-              : QuantizeGroupTo(scale, from + i, k - i, q, group);
-      } else {
-        whole ? Quantize32(from + i, q, group) : QuantizeGroup(from + i, k - i, q, group);
-      }
+      QuantizeBlock(from + i, k - i, scale, q, group);
       StoreValues(to + i, q, group);
     }
   }
