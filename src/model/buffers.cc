@@ -56,7 +56,6 @@ void DecoderBuffers::LayOut(Arena& arena, const ModelConfig& config, std::int64_
   k = arena.Take<float>(rows, kv_width);
   v = arena.Take<float>(rows, kv_width);
   gate = arena.Take<float>(rows, mlp_width);
-  up = arena.Take<float>(rows, mlp_width);
   hidden = arena.Take<float>(rows, config.hidden);
   if (config.ple_width > 0) {
     ple_projected = arena.Take<float>(rows, ple_columns);

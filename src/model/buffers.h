@@ -61,7 +61,7 @@ struct DecoderBuffers {
   View<float, 2> branch2;        // [rows, hidden] MoE: the experts' part
   View<float, 2> q, attended;    // [rows, heads·head_dim of the widest layer]
   View<float, 2> k, v;           // [rows, kv_heads·head_dim of the widest layer]
-  View<float, 2> gate, up;       // [rows, widest MLP or per-layer embedding]
+  View<float, 2> gate;           // [rows, widest MLP or per-layer embedding]
   View<float, 2> ple;            // [rows, layers·ple_width]
   View<float, 2> ple_projected;  // [rows, layers·ple_width]
   View<float, 2> router;         // [rows, experts]

@@ -54,7 +54,8 @@ std::size_t Decoder::ScratchBytes(const ModelConfig& config, std::int64_t rows,
     widest = std::max({widest, layer.intermediate, config.heads * layer.head_dim});
     head_dim = std::max(head_dim, layer.head_dim);
   }
-  std::size_t bytes = MatMulScratchBytes(rows, widest);
+  std::size_t bytes = std::max(MatMulScratchBytes(rows, widest),
+                               MatMulGeGluScratchBytes(rows, config.hidden, threads));
   bytes = std::max(bytes, AttentionScratchBytes(rows, config.heads, head_dim, positions, threads));
   if (config.experts > 0) {
     bytes = std::max(bytes, ExpertsScratchBytes(rows, config.experts_per_token, config.hidden,
@@ -175,11 +176,8 @@ void Decoder::Mlp(Context& ctx, int index, const LayerWeights& weights, std::int
   const std::int64_t width = config_.layers[index].intermediate;
   const View<float, 2> u = buffers_.normed.first(rows);           // [rows, hidden]
   const View<float, 2> gate = Dense(buffers_.gate, rows, width);  // [rows, intermediate]
-  const View<float, 2> up = Dense(buffers_.up, rows, width);      // [rows, intermediate]
   RmsNorm(ctx, buffers_.x.first(rows), weights.pre_feedforward_norm, eps_, u);
-  const MatMulTarget targets[] = {{weights.mlp.gate, gate}, {weights.mlp.up, up}};
-  MatMulMany(ctx, u, targets);
-  GeluMul(ctx, gate, up, gate);
+  MatMulGeGlu(ctx, u, weights.mlp.gate, weights.mlp.up, gate);
   MatMul(ctx, gate, weights.mlp.down, buffers_.branch.first(rows));
 }
 

@@ -22,6 +22,10 @@ constexpr std::int64_t kUnitsAtOnce = 4;
 // waits long for another that was held up, and enough for the hardware's fetching to run ahead.
 constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kMostPieces = 32;  // a thread
+// With many rows, outputs that a kernel computes beside one copy of x in its cache; half of them is
+// half as many multiply-adds for each byte of x.
+constexpr std::int64_t kBlockUnits = 16;
+constexpr std::int64_t kManyRows = 64;
 
 void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
   if (x.extent(1) != w.cols || out.extent(0) != x.extent(0) || out.extent(1) != w.rows) {
@@ -80,13 +84,32 @@ void Pack(Context& ctx, const Sharing& sharing, const View<const float, 2>& x, s
   });
 }
 
-// Outputs [begin, end) of a weight to whole multiples of its output_scale.
-void RoundOutputs(Context& ctx, const MatMulTarget& target, std::int64_t begin, std::int64_t end) {
-  if (target.w.output_scale == 0) return;
-  for (std::int64_t row = 0; row < target.out.extent(0); ++row) {
-    ctx.kernels().round_to_steps(target.w.output_scale, target.out.row(row) + begin, end - begin);
+// Outputs [begin, end) of a weight for all rows, rounded to whole multiples of its output_scale.
+void RunOutputs(Context& ctx, const Matrix& w, const std::byte* operand, std::int64_t rows,
+                std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
+  KernelFor(ctx, w).run(operand, rows, w, begin, end, out, out_stride);
+  if (w.output_scale == 0) return;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    ctx.kernels().round_to_steps(w.output_scale, out + row * out_stride + begin, end - begin);
   }
 }
+
+// body(begin, end, thread) over `units` of outputs whose weights are `bytes`.
+template <typename Body>
+void OverUnits(Context& ctx, const View<const float, 2>& x, std::int64_t units, std::int64_t bytes,
+               const Body& body) {
+  if (units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
+    body(0, units, 0);
+    return;
+  }
+  const std::int64_t threads = ctx.pool().threads();
+  const std::int64_t pieces = bytes / (kPieceBytes * threads);
+  std::int64_t grain = units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1;
+  if (x.extent(0) >= kManyRows && units >= 4 * kBlockUnits * threads) grain = kBlockUnits;
+  ctx.pool().ParallelFor(units, grain, body,
+                         static_cast<int>(std::clamp<std::int64_t>(pieces, 1, kMostPieces)));
+}
+std::int64_t Units(const Matrix& w) { return (w.rows + kUnitOutputs - 1) / kUnitOutputs; }
 
 // All targets of `sharing`: one conversion, one barrier.
 void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>& x,
@@ -96,35 +119,42 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
   std::int64_t bytes = 0;
   for (const MatMulTarget& target : targets) {
     if (!sharing.has(ctx, target.w)) continue;
-    units += (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
+    units += Units(target.w);
     bytes += static_cast<std::int64_t>(target.w.bytes());
   }
   const auto run = [&](std::int64_t begin, std::int64_t end, int) {
     std::int64_t first = 0;  // unit at which the target begins
     for (const MatMulTarget& target : targets) {
       if (!sharing.has(ctx, target.w)) continue;
-      const std::int64_t count = (target.w.rows + kUnitOutputs - 1) / kUnitOutputs;
+      const std::int64_t count = Units(target.w);
       const std::int64_t from = std::max(begin, first) - first;
       const std::int64_t to = std::min(end, first + count) - first;
       if (from < to) {
         const std::int64_t last = std::min(to * kUnitOutputs, target.w.rows);
-        KernelFor(ctx, target.w)
-            .run(operand, x.extent(0), target.w, from * kUnitOutputs, last, target.out.data(),
-                 target.out.stride(0));
-        RoundOutputs(ctx, target, from * kUnitOutputs, last);
+        RunOutputs(ctx, target.w, operand, x.extent(0), from * kUnitOutputs, last,
+                   target.out.data(), target.out.stride(0));
       }
       first += count;
     }
   };
-  if (units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
-    run(0, units, 0);
-  } else {
-    const std::int64_t threads = ctx.pool().threads();
-    const std::int64_t pieces = bytes / (kPieceBytes * threads);
-    ctx.pool().ParallelFor(units, units >= kUnitsAtOnce * threads ? kUnitsAtOnce : 1, run,
-                           static_cast<int>(std::clamp<std::int64_t>(pieces, 1, kMostPieces)));
-  }
+  OverUnits(ctx, x, units, bytes, run);
 }
+
+void Note(Context& ctx, OpTimer& timer, const Matrix& w, View<const float, 2> x) {
+  if (timer.running()) {
+    timer.Add(w,
+              {static_cast<double>(w.bytes()), static_cast<double>(x.extent(0) * w.rows * w.cols)});
+  }
+  if (ctx.product_tap()) ctx.product_tap()(w, x);
+}
+
+// Outputs of MatMulGeGlu that a thread has both factors of at once; what it needs for one of them.
+constexpr std::int64_t kGeGluFloats = 131072;
+std::int64_t GeGluOutputs(std::int64_t rows) {
+  constexpr std::int64_t kBlock = kBlockUnits * kUnitOutputs;
+  return std::max<std::int64_t>(1, kGeGluFloats / rows / kBlock) * kBlock;
+}
+std::int64_t GeGluFloats(std::int64_t rows) { return rows * GeGluOutputs(rows); }
 
 }  // namespace
 
@@ -133,15 +163,7 @@ void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTa
   for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
   if (x.extent(0) == 0) return;
   OpTimer timer(ctx, "MatMul");
-  if (timer.running()) {
-    for (const MatMulTarget& target : targets) {
-      timer.Add(target.w, {static_cast<double>(target.w.bytes()),
-                           static_cast<double>(x.extent(0) * target.w.rows * target.w.cols)});
-    }
-  }
-  if (ctx.product_tap()) {
-    for (const MatMulTarget& target : targets) ctx.product_tap()(target.w, x);
-  }
+  for (const MatMulTarget& target : targets) Note(ctx, timer, target.w, x);
   for (std::size_t index = 0; index < targets.size(); ++index) {
     const Sharing sharing = {KernelFor(ctx, targets[index].w), targets[index].w.input_scale};
     bool done = false;  // by an earlier target's turn
@@ -159,6 +181,47 @@ void MatMulMany(Context& ctx, View<const float, 2> x, std::span<const MatMulTarg
 void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2> out) {
   const MatMulTarget target{w, out};
   MatMulMany(ctx, x, {&target, 1});
+}
+
+void MatMulGeGlu(Context& ctx, View<const float, 2> x, const Matrix& gate, const Matrix& up,
+                 View<float, 2> out) {
+  Check(x, gate, out);
+  Check(x, up, out);
+  const std::int64_t rows = x.extent(0);
+  if (rows == 0) return;
+  OpTimer timer(ctx, "MatMul");
+  Note(ctx, timer, gate, x);
+  Note(ctx, timer, up, x);
+  const std::int64_t operand_bytes =
+      static_cast<std::int64_t>(MatMulScratchBytes(rows, x.extent(1)));
+  std::byte* scratch =
+      ctx.Scratch(MatMulGeGluScratchBytes(rows, x.extent(1), ctx.pool().threads()));
+  const Sharing sharing = {KernelFor(ctx, gate), gate.input_scale};
+  Pack(ctx, sharing, x, scratch);
+  const bool shared = sharing.has(ctx, up);
+  const std::byte* up_operand = shared ? scratch : scratch + operand_bytes;
+  if (!shared) Pack(ctx, {KernelFor(ctx, up), up.input_scale}, x, scratch + operand_bytes);
+  auto* factors = reinterpret_cast<float*>(scratch + 2 * operand_bytes);
+  const auto bytes = static_cast<std::int64_t>(gate.bytes() + up.bytes());
+  OverUnits(ctx, x, Units(gate), bytes, [&](std::int64_t begin, std::int64_t end, int thread) {
+    float* factor = factors + thread * GeGluFloats(rows);
+    const std::int64_t last = std::min(end * kUnitOutputs, gate.rows);
+    const std::int64_t step = GeGluOutputs(rows);
+    for (std::int64_t n = begin * kUnitOutputs; n < last; n += step) {
+      const std::int64_t count = std::min(step, last - n);
+      RunOutputs(ctx, gate, scratch, rows, n, n + count, out.data(), out.stride(0));
+      RunOutputs(ctx, up.slice(n, count), up_operand, rows, 0, count, factor, count);
+      for (std::int64_t row = 0; row < rows; ++row) {
+        float* to = out.row(row) + n;
+        ctx.kernels().gelu_mul(to, factor + row * count, to, count);
+      }
+    }
+  });
+}
+
+std::size_t MatMulGeGluScratchBytes(std::int64_t rows, std::int64_t max_cols, int threads) {
+  return 2 * MatMulScratchBytes(rows, max_cols) +
+         static_cast<std::size_t>(threads * GeGluFloats(rows)) * sizeof(float);
 }
 
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {

@@ -40,6 +40,13 @@ struct MatMulTarget {
 };
 void MatMulMany(Context& ctx, View<const float, 2> x, std::span<const MatMulTarget> targets);
 
+// out = gelu(x · gateᵀ) ⊙ (x · upᵀ), gelu as GeluMul has it (GEGLU, Shazeer 2020): what MatMulMany
+// and GeluMul give, bit for bit, without the second factor as a whole. Threads: splits over n.
+// Allocates nothing once Context::Scratch has MatMulGeGluScratchBytes.
+void MatMulGeGlu(Context& ctx, View<const float, 2> x, const Matrix& gate, const Matrix& up,
+                 View<float, 2> out);
+std::size_t MatMulGeGluScratchBytes(std::int64_t rows, std::int64_t max_cols, int threads);
+
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols);
 
 }  // namespace culet

@@ -163,12 +163,14 @@ TEST_P(MatMulTest, ColumnsPastTheLastAreNeverRead) {
 TEST_P(MatMulTest, NothingIsAllocatedOnceScratchIsReserved) {
   Random random(3);
   const TestMatrix w(DType::kBF16, 64, 300, RandomFloats(random, 64 * 300));
-  ctx().Scratch(MatMulScratchBytes(50, 300));
+  ctx().Scratch(MatMulGeGluScratchBytes(50, 300, ctx().pool().threads()));
   const std::size_t reserved = ctx().scratch_bytes();
   const std::vector<float> x = RandomFloats(random, 50 * 300);
   Guarded out(50, 64);
   for (const std::int64_t rows : {1, 8, 9, 50}) {
-    MatMul(ctx(), View<const float, 2>(x.data(), {rows, 300}), w.matrix(), out.view().first(rows));
+    const View<const float, 2> input(x.data(), {rows, 300});
+    MatMul(ctx(), input, w.matrix(), out.view().first(rows));
+    MatMulGeGlu(ctx(), input, w.matrix(), w.matrix(), out.view().first(rows));
   }
   EXPECT_EQ(ctx().scratch_bytes(), reserved);
 }

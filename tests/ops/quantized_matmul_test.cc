@@ -274,6 +274,40 @@ TEST_P(QuantizedMatMulTest, ManyTargetsOfMixedFormatsEqualOneByOneBitForBit) {
   }
 }
 
+TEST_P(QuantizedMatMulTest, GeGluEqualsItsTwoProductsAndGeluMulBitForBit) {
+  Random random(12);
+  const std::int64_t k = 70;
+  // 70 and 300 outputs: less and more than a thread has at once. 600 rows: less of them at once.
+  for (const auto& [rows, n] : {std::pair<std::int64_t, std::int64_t>{1, 70},
+                                {1, 8300},
+                                {3, 300},
+                                {70, 300},
+                                {600, 1100}}) {
+    if (GetParam() == CpuLevel::kPlain && rows * n > 30000) continue;  // slow, and has no blocks
+    const std::vector<float> x = RandomFloats(random, rows * k);
+    const View<const float, 2> input(x.data(), {rows, k});
+    const QuantMatrix a(random, WeightFormat::kInt8Tiles, n, k, 64);
+    const QuantMatrix b(random, WeightFormat::kInt4Tiles, n, k, 32);
+    const QuantMatrix c(random, WeightFormat::kInt4Tiles, n, k, 32);
+    const TestMatrix d(DType::kBF16, n, k, RandomFloats(random, n * k));
+    Matrix stepped = c.matrix();  // another operand
+    stepped.input_scale = 0.03f;
+    stepped.output_scale = 0.2f;
+    for (const auto& [gate, up] : {std::pair{b.matrix(), c.matrix()},
+                                   {a.matrix(), b.matrix()},
+                                   {d.matrix(), d.matrix()},
+                                   {stepped, b.matrix()},
+                                   {b.matrix(), stepped}}) {
+      Guarded gates(rows, n), ups(rows, n), out(rows, n);
+      MatMul(ctx(), input, gate, gates.view());
+      MatMul(ctx(), input, up, ups.view());
+      GeluMul(ctx(), gates.view(), ups.view(), gates.view());
+      MatMulGeGlu(two_threads(), input, gate, up, out.view());
+      ASSERT_TRUE(SameBits(out.Dense(), gates.Dense())) << rows << " rows, n " << n;
+    }
+  }
+}
+
 TEST_P(QuantizedMatMulTest, ASliceEqualsThoseRowsOfTheWhole) {
   Random random(6);
   for (const WeightFormat format : kTiles) {
