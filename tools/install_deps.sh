@@ -16,13 +16,14 @@
 # when something is missing.
 set -euo pipefail
 
-# ca-certificates: who the hub is, and for pip of Debian's Python too.
+# ca-certificates: who the hub is, and for pip of Debian's Python too. libsimde-dev: AVX-512 and AMX on
+# machines without (tests/ops/emulated).
 build_packages=(g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libspdlog-dev libcli11-dev
                 libedit-dev libcurl4-openssl-dev libssl-dev ca-certificates
                 libavformat-dev libavcodec-dev libswscale-dev libswresample-dev libavutil-dev
                 libjpeg-dev libpng-dev libwebp-dev)
 test_packages=("${build_packages[@]}" libgtest-dev libgmock-dev pkg-config python3
-               python3-dev python3-venv xz-utils)
+               python3-dev python3-venv xz-utils libsimde-dev)
 
 print_only=no
 if [[ ${1:-} == --print ]]; then
