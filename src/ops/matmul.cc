@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/cpu/kernels.h"
+#include "ops/cpu/quantized_rows.h"
 #include "ops/matmul_scratch.h"
 #include "ops/profile.h"
 #include "ops/shapes.h"
@@ -43,8 +44,13 @@ void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>&
 
 const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
   const CpuKernels& kernels = ctx.kernels();
-  if (w.format == WeightFormat::kInt8Tiles) return kernels.matmul_int8;
-  if (w.format == WeightFormat::kInt4Tiles) return kernels.matmul_int4;
+  const bool wide = w.group % (kWideBlocks * kQuantBlock) == 0 || w.group >= w.cols;
+  if (w.format == WeightFormat::kInt8Tiles) {
+    return wide ? kernels.matmul_int8_wide : kernels.matmul_int8;
+  }
+  if (w.format == WeightFormat::kInt4Tiles) {
+    return wide ? kernels.matmul_int4_wide : kernels.matmul_int4;
+  }
   if (!w.dense()) {
     ThrowShape("MatMul: weights in " + std::string(WeightFormatName(w.format)) +
                ", which are for lookups");

@@ -15,17 +15,26 @@ CULET_ON_EVERY_LEVEL(QuantizedMatMulTest);
 
 constexpr WeightFormat kTiles[] = {WeightFormat::kInt8Tiles, WeightFormat::kInt4Tiles};
 
-// x as the product sees it: int8 in groups of 32, in double.
-std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, std::int64_t k) {
+// Columns of x that share a scale.
+std::int64_t SharedColumns(std::int64_t k, std::int64_t group) {
+  return group % 64 == 0 || group >= k ? 64 : 32;
+}
+
+// x as the product with weights in groups of `group` sees it: int8 in groups of 32 or 64, in
+// double.
+std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, std::int64_t k,
+                              std::int64_t group) {
+  const std::int64_t columns = SharedColumns(k, group);
   std::vector<double> result(x.size());
   for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t i = 0; i < k; i += kQuantBlock) {
-      std::int8_t q[kQuantBlock];
-      QuantGroup group;
-      const std::int64_t count = std::min(kQuantBlock, k - i);
-      QuantizeGroup(x.data() + r * k + i, count, q, &group);
+    for (std::int64_t i = 0; i < k; i += columns) {
+      std::int8_t q[64];
+      QuantGroup groups[2];
+      const std::int64_t count = std::min(columns, k - i);
+      QuantizeGroups(x.data() + r * k + i, count, 0, q, groups);
       for (std::int64_t j = 0; j < count; ++j) {
-        result[static_cast<std::size_t>(r * k + i + j)] = static_cast<double>(q[j]) * group.scale;
+        result[static_cast<std::size_t>(r * k + i + j)] =
+            static_cast<double>(q[j]) * groups[j / 32].scale;
       }
     }
   }
@@ -37,7 +46,7 @@ void CheckAgainstFormula(Context& ctx, WeightFormat format, std::int64_t rows, s
                          DType scales = DType::kBF16) {
   Random random(static_cast<std::uint64_t>(rows * 1000003 + n * 1009 + k));
   const std::vector<float> x = RandomFloats(random, rows * k, values);
-  const std::vector<double> seen = Quantized(x, rows, k);
+  const std::vector<double> seen = Quantized(x, rows, k, group);
   const QuantMatrix w(random, format, n, k, group, 1, scales);
   Guarded input(rows, k);
   Guarded out(rows, n);
@@ -355,28 +364,37 @@ TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
       x[0] = 1e-38f;
       if (k > 64) std::fill(x.begin() + 32, x.begin() + 64, 1e-36f);  // a group that is zero
       for (const float scale : {0.0f, 0.0137f}) {
-        const MatMulKernel& kernel = ctx().kernels().matmul_int4;
-        std::vector<std::byte> operand(kernel.operand_bytes(3, k));
-        kernel.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
-        const QuantizedRows packed(operand.data(), 3, k);
-        const bool one_start = kernel.level >= CpuLevel::kAvx512Vnni;
-        for (std::int64_t r = 0; r < 3; ++r) {
-          for (std::int64_t i = 0; i < k; i += kQuantBlock) {
-            std::int8_t q[kQuantBlock];
-            QuantGroup group;
-            const float* from = x.data() + r * k + i;
-            const std::int64_t count = std::min(kQuantBlock, k - i);
-            scale != 0 ? QuantizeGroupTo(scale, from, count, q, &group)
-                       : QuantizeGroup(from, count, q, &group);
-            const QuantGroup& got = packed.groups(r)[i / kQuantBlock];
-            std::int32_t start;
-            std::memcpy(&start, got.start, sizeof(start));
-            const bool starts = one_start ? start == group.start[0] + group.start[1]
-                                          : std::ranges::equal(got.start, group.start);
-            EXPECT_TRUE(std::equal(q, q + kQuantBlock, packed.row(r) + i) &&
-                        got.scale == group.scale && starts)
-                << "k " << k << ", group " << i / kQuantBlock << " of row " << r << ", scale "
-                << scale << ", seed " << TestSeed();
+        for (const std::int64_t columns : {32, 64}) {
+          const CpuKernels& kernels = ctx().kernels();
+          const MatMulKernel& kernel =
+              columns == 32 ? kernels.matmul_int4 : kernels.matmul_int4_wide;
+          std::vector<std::byte> operand(kernel.operand_bytes(3, k));
+          kernel.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
+          const QuantizedRows packed(operand.data(), 3, k);
+          const bool one_start = kernel.level >= CpuLevel::kAvx512Vnni;
+          for (std::int64_t r = 0; r < 3; ++r) {
+            for (std::int64_t i = 0; i < k; i += columns) {
+              std::int8_t q[64];
+              QuantGroup groups[2];
+              const std::int64_t count = std::min(columns, k - i);
+              QuantizeGroups(x.data() + r * k + i, count, scale, q, groups);
+              std::int32_t sum_of_starts = 0, sum_of_packed = 0;
+              for (std::int64_t b = 0; b * 32 < count; ++b) {
+                const QuantGroup& got = packed.groups(r)[i / 32 + b];
+                std::int32_t start;
+                std::memcpy(&start, got.start, sizeof(start));
+                sum_of_packed += start;
+                sum_of_starts += groups[b].start[0] + groups[b].start[1];
+                EXPECT_TRUE(std::equal(q + b * 32, q + b * 32 + 32, packed.row(r) + i + b * 32) &&
+                            got.scale == groups[b].scale &&
+                            (one_start || std::ranges::equal(got.start, groups[b].start)))
+                    << "k " << k << ", group " << i / 32 + b << " of row " << r << ", scale "
+                    << scale << ", seed " << TestSeed();
+                // Of groups that share a scale, sums run from the first one's start on.
+                EXPECT_TRUE(!one_start || b == 0 || start == 0);
+              }
+              EXPECT_TRUE(!one_start || sum_of_packed == sum_of_starts);
+            }
           }
         }
       }

@@ -111,6 +111,9 @@ struct CpuKernels {
   // Integer weights in tiles; x is quantised by `pack` (ops/cpu/quantized_rows.h).
   MatMulKernel matmul_int8;
   MatMulKernel matmul_int4;
+  // For weights whose scales hold for kWideBlocks blocks or more: so do those of x.
+  MatMulKernel matmul_int8_wide;
+  MatMulKernel matmul_int4_wide;
 
   Kernel<void(const AttentionBlockArgs& args)> attention_block;
   // (max, sum, out) joined with the partial state of the next block.      out, block_out [n]

@@ -36,65 +36,71 @@ namespace {
 // Fewer rows are quicker one by one: [12288, 1536] in int4 with 8 rows took 13.5 ms there and 14.5
 // here (19 of them from memory, two threads of a Xeon), with 16 rows 21.8 and 20.
 inline constexpr std::int64_t kLeastRows = 9;
-inline constexpr std::int64_t kTileBytes = kTileOutputs * kQuantBlock;  // of weights, and of x
+inline constexpr std::int64_t kBlockBytes = kTileOutputs * kQuantBlock;  // of weights, as int8
 inline constexpr std::int64_t kBehind = 3;
-inline constexpr std::int64_t kSumsKept = 4;  // blocks; a power of two beyond kBehind
+inline constexpr std::int64_t kSumsKept = 4;  // products; a power of two beyond kBehind
 
-// The operand: rows in panels, values [panels][blocks][16 rows][32], then scales
-// [panels][blocks][16].
+// The operand: rows in panels, values [panels][steps][16 rows][a step's columns], then scales
+// [panels][steps][16]. A step is kBlocks groups that share a scale.
+template <int kBlocks>
 class Panels {
  public:
+  static constexpr std::int64_t kStep = kBlocks * kQuantBlock;
+
   Panels(const std::byte* operand, std::int64_t rows, std::int64_t k)
-      : blocks_(Padded(k, kQuantBlock) / kQuantBlock),
+      : steps_(Padded(k, kStep) / kStep),
         values_(reinterpret_cast<std::int8_t*>(const_cast<std::byte*>(operand))),
-        scales_(
-            reinterpret_cast<float*>(values_ + Padded(rows, kPanelRows) * blocks_ * kQuantBlock)) {}
+        scales_(reinterpret_cast<float*>(values_ + Padded(rows, kPanelRows) * steps_ * kStep)) {}
 
   static std::size_t Bytes(std::int64_t rows, std::int64_t k) {
-    return static_cast<std::size_t>(Padded(rows, kPanelRows) * Padded(k, kQuantBlock) /
-                                    kQuantBlock) *
-           (kQuantBlock + sizeof(float));
+    return static_cast<std::size_t>(Padded(rows, kPanelRows) * Padded(k, kStep) / kStep) *
+           (kStep + sizeof(float));
   }
 
-  std::int64_t blocks() const { return blocks_; }
-  CULET_INLINE std::int8_t* values(std::int64_t row, std::int64_t block) const {
-    return values_ + (Place(row, block) + row % kPanelRows) * kQuantBlock;
+  std::int64_t steps() const { return steps_; }
+  CULET_INLINE std::int8_t* values(std::int64_t row, std::int64_t step) const {
+    return values_ + (Place(row, step) + row % kPanelRows) * kStep;
   }
-  CULET_INLINE float* scales(std::int64_t row, std::int64_t block) const {
-    return scales_ + Place(row, block) + row % kPanelRows;
+  CULET_INLINE float* scales(std::int64_t row, std::int64_t step) const {
+    return scales_ + Place(row, step) + row % kPanelRows;
   }
 
  private:
-  CULET_INLINE std::int64_t Place(std::int64_t row, std::int64_t block) const {
-    return (row / kPanelRows * blocks_ + block) * kPanelRows;
+  CULET_INLINE std::int64_t Place(std::int64_t row, std::int64_t step) const {
+    return (row / kPanelRows * steps_ + step) * kPanelRows;
   }
 
-  std::int64_t blocks_;
+  std::int64_t steps_;
   std::int8_t* values_;
   float* scales_;
 };
 
+template <int kBlocks>
 std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
-  return rows < kLeastRows ? QuantizedRows::Bytes(rows, k) : Panels::Bytes(rows, k);
+  return rows < kLeastRows ? QuantizedRows::Bytes(rows, k) : Panels<kBlocks>::Bytes(rows, k);
 }
 
-template <auto kPackFew>
+template <auto kPackFew, int kBlocks>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
           std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
   if (rows < kLeastRows) return kPackFew(x, x_stride, rows, k, begin, end, scale, operand);
-  const Panels panels(operand, rows, k);
+  const Panels<kBlocks> panels(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
     const float* from = x + row * x_stride;
-    for (std::int64_t block = 0; block < panels.blocks(); ++block, from += kQuantBlock) {
-      QuantGroup group;
-      QuantizeBlock(from, k - block * kQuantBlock, scale, panels.values(row, block), &group);
-      *panels.scales(row, block) = group.scale;
+    for (std::int64_t step = 0; step < panels.steps(); ++step, from += panels.kStep) {
+      const std::int64_t left = k - step * panels.kStep;
+      std::int8_t* values = panels.values(row, step);
+      QuantGroup groups[kBlocks];
+      QuantizeBlocks<kBlocks>(from, left, scale, values, groups);
+      // The second of two blocks where k ends after the first.
+      if (left <= panels.kStep - kQuantBlock) std::memset(values + kQuantBlock, 0, kQuantBlock);
+      *panels.scales(row, step) = groups[0].scale;
     }
   }
   if (end < rows) return;
   // Rows beyond the last: what is there is computed with and dropped, but subnormals would be slow.
   for (std::int64_t row = rows; row < Padded(rows, kPanelRows); ++row) {
-    for (std::int64_t block = 0; block < panels.blocks(); ++block) *panels.scales(row, block) = 0;
+    for (std::int64_t step = 0; step < panels.steps(); ++step) *panels.scales(row, step) = 0;
   }
 }
 
@@ -136,32 +142,41 @@ struct TakenUp {
 };
 
 // For ManyRows.
-template <bool kInt4, bool kWide>
+template <bool kInt4, bool kWide, int kBlocks>
 class Strips {
  public:
-  static constexpr std::int64_t kStepBytes = kQuantBlock;
-  static constexpr std::int64_t kStripSteps = 16;
+  static constexpr std::int64_t kStep = kBlocks * kQuantBlock;
+  static constexpr std::int64_t kStepBytes = kStep;
+  static constexpr std::int64_t kStripSteps = kBlocks == 1 ? 16 : 12;
 
-  Strips(const Matrix& w, const Panels& x) : w_(w), x_(x), layout_(w.layout()) {}
+  Strips(const Matrix& w, const Panels<kBlocks>& x)
+      : w_(w),
+        x_(x),
+        layout_(w.layout()),
+        // One scale a row may hold for less than whole steps.
+        group_steps_(w.group < layout_.padded_k() ? w.group / kStep : x.steps()) {}
 
   void Make(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count) {
-    group_blocks_ = w_.group / kQuantBlock;
-    left_ = group_blocks_ - step % group_blocks_;
+    left_ = group_steps_ - step % group_steps_;
+    const std::int64_t blocks = count * kBlocks;
+    const std::int64_t there = std::min(blocks, (layout_.padded_k() - step * kStep) / kQuantBlock);
     for (std::int64_t t = 0; t < 2; ++t) {
       const std::int64_t first = t == 0 ? n : Second(n, end);
       const std::uint8_t* data = DataAt(first, step);
-      for (std::int64_t b = 0; b < count; ++b) {
-        Unpack<kInt4>(data + b * kDataBytes, tiles_[t] + b * kTileBytes);
+      for (std::int64_t b = 0; b < there; ++b) {
+        Unpack<kInt4>(data + b * kDataBytes, tiles_[t] + b * kBlockBytes);
       }
-      scales_[t] =
-          static_cast<const std::byte*>(w_.scale_at(layout_.scale(first, step * kQuantBlock)));
+      // Beyond k, beside zeros of x.
+      std::memset(tiles_[t] + there * kBlockBytes, 0,
+                  static_cast<std::size_t>((blocks - there) * kBlockBytes));
+      scales_[t] = static_cast<const std::byte*>(w_.scale_at(layout_.scale(first, step * kStep)));
     }
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
                 std::int64_t over) const {
     const std::uint8_t* first = DataAt(n, step);
     const std::uint8_t* second = DataAt(Second(n, end), step);
-    return {first, count * kDataBytes, second - first, first == second ? 1 : 2, over};
+    return {first, count * kBlocks * kDataBytes, second - first, first == second ? 1 : 2, over};
   }
   template <int kPanels>
   void Add(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
@@ -181,11 +196,12 @@ class Strips {
   }
 
  private:
-  static constexpr std::int64_t kDataBytes = kInt4 ? kTileBytes / 2 : kTileBytes;  // of a block
+  static constexpr std::int64_t kDataBytes = kInt4 ? kBlockBytes / 2 : kBlockBytes;  // of a block
+  static constexpr std::int64_t kTileBytes = kBlocks * kBlockBytes;  // of weights, and of x
   static constexpr std::int64_t kScaleBytes = kTileOutputs * (kWide ? 4 : 2);
 
   CULET_INLINE const std::uint8_t* DataAt(std::int64_t n, std::int64_t step) const {
-    return static_cast<const std::uint8_t*>(w_.data) + layout_.byte(n, step * kQuantBlock);
+    return static_cast<const std::uint8_t*>(w_.data) + layout_.byte(n, step * kStep);
   }
   // A tile beyond the last one is the last one again, and dropped.
   static CULET_INLINE std::int64_t Second(std::int64_t n, std::int64_t end) {
@@ -234,7 +250,7 @@ class Strips {
   }
   static CULET_INLINE void LoadX(const std::int8_t* x) {
     TileZero<0>();
-    TileLoad<4>(x, kQuantBlock);
+    TileLoad<4>(x, kStep);
   }
   static CULET_INLINE void LoadWeights(const std::int8_t* w) { TileLoad<6>(w, 64); }
   CULET_INLINE void Next(const std::int32_t* sums, TakenUp* taken, std::int64_t* left,
@@ -242,49 +258,62 @@ class Strips {
     taken->sums = sums;
     taken->of_rows += kPanelRows;
     if (--*left > 0) return;
-    *left = group_blocks_;
+    *left = group_steps_;
     *scales += kScaleBytes;
   }
 
   const Matrix& w_;
-  const Panels& x_;
+  const Panels<kBlocks>& x_;
   WeightLayout layout_;
-  std::int64_t group_blocks_ = 0;  // that share scales
-  std::int64_t left_ = 0;          // of the first one's group
+  std::int64_t group_steps_;  // that share scales
+  std::int64_t left_ = 0;     // of the first one's group
   const std::byte* scales_[2] = {nullptr, nullptr};
   alignas(64) std::int8_t tiles_[2][kStripSteps * kTileBytes];
 };
 
-template <bool kInt4, bool kWide>
-void RunMany(const Panels& x, std::int64_t rows, const Matrix& w, std::int64_t begin,
+template <bool kInt4, bool kWide, int kBlocks>
+void RunMany(const Panels<kBlocks>& x, std::int64_t rows, const Matrix& w, std::int64_t begin,
              std::int64_t end, float* out, std::int64_t out_stride) {
   TileShapes shapes;
-  for (int tile = 0; tile < 2; ++tile) shapes.Set(tile, kPanelRows, 64);  // sums [rows, 16] i32
-  for (int tile = 4; tile < 6; ++tile)
-    shapes.Set(tile, kPanelRows, kQuantBlock);                                 // x [rows, 32] i8
-  for (int tile = 6; tile < 8; ++tile) shapes.Set(tile, kQuantBlock / 4, 64);  // [8, 16, 4] i8
+  shapes.Set(0, kPanelRows, 64);       // sums [rows, 16] i32
+  shapes.Set(4, kPanelRows, x.kStep);  // x [rows, columns] i8
+  shapes.Set(6, x.kStep / 4, 64);      // weights [columns / 4, 16, 4] i8
   const TilesInUse tiles(shapes);
-  Strips<kInt4, kWide> strips(w, x);
-  ManyRows(strips, rows, x.blocks(), out, out_stride).Run(begin, end);
+  Strips<kInt4, kWide, kBlocks> strips(w, x);
+  ManyRows(strips, rows, x.steps(), out, out_stride).Run(begin, end);
 }
 
-template <bool kInt4>
+template <bool kInt4, int kBlocks>
 void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
          std::int64_t end, float* out, std::int64_t out_stride) {
   if (rows < kLeastRows) {
-    const auto few = kInt4 ? avx512vnni::RunInt4 : avx512vnni::RunInt8;
+    const auto few = kInt4 ? avx512vnni::RunInt4<kBlocks> : avx512vnni::RunInt8<kBlocks>;
     return few(operand, rows, w, begin, end, out, out_stride);
   }
-  const Panels x(operand, rows, w.cols);
-  const auto many = w.scale_dtype == DType::kF32 ? RunMany<kInt4, true> : RunMany<kInt4, false>;
+  const Panels<kBlocks> x(operand, rows, w.cols);
+  const auto many =
+      w.scale_dtype == DType::kF32 ? RunMany<kInt4, true, kBlocks> : RunMany<kInt4, false, kBlocks>;
   many(x, rows, w, begin, end, out, out_stride);
+}
+
+template <int kBlocks>
+MatMulKernel Int8Kernel() {
+  return {CpuLevel::kAmx, 1, OperandBytes<kBlocks>, Pack<avx512vnni::PackInt8<kBlocks>, kBlocks>,
+          Run<false, kBlocks>};
+}
+template <int kBlocks>
+MatMulKernel Int4Kernel() {
+  return {CpuLevel::kAmx, 1, OperandBytes<kBlocks>, Pack<avx512vnni::PackInt4<kBlocks>, kBlocks>,
+          Run<true, kBlocks>};
 }
 
 }  // namespace
 
 void FillIntegerMatMulPart(CpuKernels& table) {
-  table.matmul_int8 = {CpuLevel::kAmx, 1, OperandBytes, Pack<avx512vnni::PackInt8>, Run<false>};
-  table.matmul_int4 = {CpuLevel::kAmx, 1, OperandBytes, Pack<avx512vnni::PackInt4>, Run<true>};
+  table.matmul_int8 = Int8Kernel<1>();
+  table.matmul_int4 = Int4Kernel<1>();
+  table.matmul_int8_wide = Int8Kernel<kWideBlocks>();
+  table.matmul_int4_wide = Int4Kernel<kWideBlocks>();
 }
 
 }  // namespace culet::amx

@@ -226,31 +226,30 @@ CULET_INLINE void StoreGroup(const __m256i* n, std::int8_t* q, QuantGroup* group
   std::memcpy(group->start, &both, sizeof(both));
 }
 
-// A whole group of 32, as QuantizeGroup does it.
-CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
+// By bits: they order as the numbers do, NaN above all.
+CULET_INLINE float MaxMagnitude32(const float* x) {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  __m256 v[4];
   __m256i most = _mm256_setzero_si256();
   for (int i = 0; i < 4; ++i) {
-    v[i] = _mm256_loadu_ps(x + 8 * i);
-    most = _mm256_max_epi32(most, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+    const __m256i bits = _mm256_castps_si256(_mm256_loadu_ps(x + 8 * i));
+    most = _mm256_max_epi32(most, _mm256_and_si256(bits, magnitude));
   }
   __m128i m = _mm_max_epi32(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
   m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
   m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
-  const float max_abs = _mm_cvtss_f32(_mm_castsi128_ps(m));
-  if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
-    QuantizeGroup(x, kQuantBlock, q, group);  // what is odd
-    return;
-  }
+  return _mm_cvtss_f32(_mm_castsi128_ps(m));
+}
+
+CULET_INLINE void Quantize32(float max_abs, const float* x, std::int8_t* q, QuantGroup* group) {
   const __m256 inverse = _mm256_set1_ps(127.0f / max_abs);
   __m256i n[4];
-  for (int i = 0; i < 4; ++i) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+  for (int i = 0; i < 4; ++i) {
+    n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
+  }
   group->scale = max_abs / 127.0f;
   StoreGroup(n, q, group);
 }
 
-// A whole group of 32, as QuantizeGroupTo does it.
 CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, QuantGroup* group) {
   const __m256 width = _mm256_set1_ps(scale);
   __m256i n[4];
@@ -285,6 +284,9 @@ CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q, QuantGroup
                       _mm256_permute2x128_si256(low, high, 0x31));
 }
 
+// Each block has sums of its own here.
+CULET_INLINE void JoinStarts(QuantGroup*) {}
+
 inline constexpr int kPanelRows = 4;
 inline constexpr int kPanelTiles = 1;
 #include "ops/cpu/simd/matmul_integer_inl.h"
@@ -313,9 +315,13 @@ struct Int8Step : ByteSteps {
 }  // namespace
 
 void FillIntegerMatMulPart(CpuKernels& table) {
-  table.matmul_int8 = {CpuLevel::kAvx2, 1, QuantizedRowsOf<std::int16_t>::Bytes, Pack<std::int16_t>,
-                       Run<Int8Block>};
-  table.matmul_int4 = {CpuLevel::kAvx2, 1, QuantizedRows::Bytes, Pack<std::int8_t>, Run<Int4Block>};
+  constexpr CpuLevel kLevel = CpuLevel::kAvx2;
+  constexpr auto kBytes8 = QuantizedRowsOf<std::int16_t>::Bytes;
+  constexpr auto kBytes4 = QuantizedRows::Bytes;
+  table.matmul_int8 = {kLevel, 1, kBytes8, Pack<std::int16_t, 1>, Run<Int8Block>};
+  table.matmul_int4 = {kLevel, 1, kBytes4, Pack<std::int8_t, 1>, Run<Int4Block>};
+  table.matmul_int8_wide = {kLevel, 1, kBytes8, Pack<std::int16_t, kWideBlocks>, Run<Int8Block>};
+  table.matmul_int4_wide = {kLevel, 1, kBytes4, Pack<std::int8_t, kWideBlocks>, Run<Int4Block>};
   table.peak_int8 = Peak<Int8Step>;
   table.peak_int4 = Peak<Int4Step>;
   table.peak_int8_step = kPeakChains * 16;

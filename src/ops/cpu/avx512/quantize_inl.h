@@ -7,26 +7,23 @@ CULET_INLINE void StoreGroup(const __m512i* n, std::int8_t* q) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(n[1]));
 }
 
-// A whole group of 32, as QuantizeGroup does it.
-CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
-  const __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
+// By bits: they order as the numbers do, NaN above all.
+CULET_INLINE float MaxMagnitude32(const float* x) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  // By bits: they order as the numbers do, NaN above all.
-  const float max_abs = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(
-      _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[0]), magnitude),
-                       _mm512_and_si512(_mm512_castps_si512(v[1]), magnitude))))));
-  if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
-    QuantizeGroup(x, kQuantBlock, q, group);  // what is odd
-    return;
-  }
+  const __m512i first = _mm512_castps_si512(_mm512_loadu_ps(x));
+  const __m512i second = _mm512_castps_si512(_mm512_loadu_ps(x + 16));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(
+      _mm512_max_epi32(_mm512_and_si512(first, magnitude), _mm512_and_si512(second, magnitude))))));
+}
+
+CULET_INLINE void Quantize32(float max_abs, const float* x, std::int8_t* q, QuantGroup* group) {
   const __m512 inverse = _mm512_set1_ps(127.0f / max_abs);
-  const __m512i n[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(v[0], inverse)),
-                        _mm512_cvtps_epi32(_mm512_mul_ps(v[1], inverse))};
+  const __m512i n[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), inverse)),
+                        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), inverse))};
   group->scale = max_abs / 127.0f;
   StoreGroup(n, q);
 }
 
-// A whole group of 32, as QuantizeGroupTo does it.
 CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, QuantGroup* group) {
   const __m512 width = _mm512_set1_ps(scale);
   __m512i n[2];

@@ -54,8 +54,10 @@ CULET_INLINE void StoreStart(std::int32_t start, QuantGroup* group) {
 enum class Int8Value : std::int8_t {};
 
 // Line i of a block of 32 columns, [16 outputs, 4 columns] unsigned, and the column of its first.
+template <int kTogether>
 struct Int4Block {
-  using Value = std::int8_t;  // of x
+  using Value = std::int8_t;                 // of x
+  static constexpr int kBlocks = kTogether;  // that share a scale of x
   static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock / 2;
   static constexpr int kLines = 4;
   static constexpr int kHalves = 2;
@@ -71,8 +73,10 @@ struct Int4Block {
   static constexpr int Column(int line, int half) { return half * 16 + line * 4; }
 };
 
+template <int kTogether>
 struct Int8Block {
   using Value = Int8Value;
+  static constexpr int kBlocks = kTogether;
   static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock;
   static constexpr int kLines = 8;
   static constexpr int kHalves = 1;
@@ -92,6 +96,28 @@ CULET_INLINE void StoreOutputs(float* out, __m512 values, std::int64_t count) {
   } else {
     _mm512_mask_storeu_ps(out, FirstLanes(count), values);
   }
+}
+
+// A block of kTiles tiles, which are passed, times kRows rows.
+template <typename Block, int kRows, int kTiles>
+CULET_INLINE void AddBlock(const std::uint8_t** data, const typename Block::Value* values,
+                           std::int64_t stride, __m512i (*sums)[kRows]) {
+#pragma GCC unroll 8
+  for (int line = 0; line < Block::kLines; ++line) {
+    __m512i lines[kTiles];
+    for (int t = 0; t < kTiles; ++t) lines[t] = Block::Line(data[t], line);
+    for (int half = 0; half < Block::kHalves; ++half) {
+      __m512i parts[kTiles];
+      for (int t = 0; t < kTiles; ++t) parts[t] = Block::Half(lines[t], half);
+      for (int r = 0; r < kRows; ++r) {
+        const __m512i four = Spread(values + r * stride + Block::Column(line, half));
+        for (int t = 0; t < kTiles; ++t) {
+          sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], parts[t], four);
+        }
+      }
+    }
+  }
+  for (int t = 0; t < kTiles; ++t) data[t] += Block::kBytes;
 }
 
 // kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on. Tiles that
@@ -117,26 +143,15 @@ void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t ro
     for (int r = 0; r < kRows; ++r) acc[t][r] = _mm512_setzero_ps();
   }
   std::int64_t left = group_blocks;  // of the group of weights
-  for (std::int64_t block = 0; block < blocks; ++block) {
+  for (std::int64_t block = 0; block < blocks; block += Block::kBlocks) {
     __m512i sums[kTiles][kRows];
     for (int r = 0; r < kRows; ++r) {
       const __m512i start = Spread(groups[r * blocks + block].start);
       for (int t = 0; t < kTiles; ++t) sums[t][r] = start;
     }
-#pragma GCC unroll 8
-    for (int line = 0; line < Block::kLines; ++line) {
-      __m512i lines[kTiles];
-      for (int t = 0; t < kTiles; ++t) lines[t] = Block::Line(data[t], line);
-      for (int half = 0; half < Block::kHalves; ++half) {
-        __m512i parts[kTiles];
-        for (int t = 0; t < kTiles; ++t) parts[t] = Block::Half(lines[t], half);
-        for (int r = 0; r < kRows; ++r) {
-          const __m512i four = Spread(values + r * stride + Block::Column(line, half));
-          for (int t = 0; t < kTiles; ++t) {
-            sums[t][r] = _mm512_dpbusd_epi32(sums[t][r], parts[t], four);
-          }
-        }
-      }
+    AddBlock<Block, kRows, kTiles>(data, values, stride, sums);
+    if (Block::kBlocks == 2 && block + 1 < blocks) {
+      AddBlock<Block, kRows, kTiles>(data, values + kQuantBlock, stride, sums);
     }
     for (int t = 0; t < kTiles; ++t) {
       const __m512 of_weights = LoadScales<kWide>(scales[t]);
@@ -145,10 +160,10 @@ void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t ro
         acc[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]),
                                     _mm512_mul_ps(of_weights, scale), acc[t][r]);
       }
-      data[t] += Block::kBytes;
     }
-    values += kQuantBlock;
-    if (--left == 0) {
+    values += Block::kBlocks * kQuantBlock;
+    left -= Block::kBlocks;
+    if (left == 0) {
       left = group_blocks;
       for (int t = 0; t < kTiles; ++t) scales[t] += scale_step;
     }
@@ -180,6 +195,14 @@ CULET_INLINE void StoreValues(Int8Value* to, const std::int8_t* q, QuantGroup* g
   StoreStart(128 * MinusSum(q), group);
 }
 
+// The sums of both run from the first one's start.
+CULET_INLINE void JoinStarts(QuantGroup* groups) {
+  std::int32_t starts[2];
+  for (int b = 0; b < 2; ++b) std::memcpy(starts + b, groups[b].start, sizeof(std::int32_t));
+  StoreStart(starts[0] + starts[1], groups);
+  StoreStart(0, groups + 1);
+}
+
 inline constexpr int kPanelRows = 6;
 inline constexpr int kPanelTiles = 2;
 #include "ops/cpu/simd/matmul_integer_inl.h"
@@ -200,21 +223,25 @@ struct ByteStep {
 
 }  // namespace
 
+template <int kBlocks>
 void PackInt8(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
               std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  Pack<Int8Value>(x, x_stride, rows, k, begin, end, scale, operand);
+  Pack<Int8Value, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
 }
+template <int kBlocks>
 void PackInt4(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
               std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  Pack<std::int8_t>(x, x_stride, rows, k, begin, end, scale, operand);
+  Pack<std::int8_t, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
 }
+template <int kBlocks>
 void RunInt8(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
              std::int64_t end, float* out, std::int64_t out_stride) {
-  Run<Int8Block>(operand, rows, w, begin, end, out, out_stride);
+  Run<Int8Block<kBlocks>>(operand, rows, w, begin, end, out, out_stride);
 }
+template <int kBlocks>
 void RunInt4(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
              std::int64_t end, float* out, std::int64_t out_stride) {
-  Run<Int4Block>(operand, rows, w, begin, end, out, out_stride);
+  Run<Int4Block<kBlocks>>(operand, rows, w, begin, end, out, out_stride);
 }
 
 }  // namespace culet::avx512vnni
@@ -226,8 +253,11 @@ void FillAvx512Vnni(CpuKernels& table) {
   using namespace avx512vnni;
   constexpr CpuLevel kLevel = CpuLevel::kAvx512Vnni;
   table.level = kLevel;
-  table.matmul_int8 = {kLevel, 1, QuantizedRows::Bytes, PackInt8, RunInt8};
-  table.matmul_int4 = {kLevel, 1, QuantizedRows::Bytes, PackInt4, RunInt4};
+  constexpr auto kBytes = QuantizedRows::Bytes;
+  table.matmul_int8 = {kLevel, 1, kBytes, PackInt8<1>, RunInt8<1>};
+  table.matmul_int4 = {kLevel, 1, kBytes, PackInt4<1>, RunInt4<1>};
+  table.matmul_int8_wide = {kLevel, 1, kBytes, PackInt8<kWideBlocks>, RunInt8<kWideBlocks>};
+  table.matmul_int4_wide = {kLevel, 1, kBytes, PackInt4<kWideBlocks>, RunInt4<kWideBlocks>};
   table.peak_int8 = Peak<ByteStep>;
   table.peak_int4 = Peak<ByteStep>;
   table.peak_int8_step = kPeakChains * 64;

@@ -194,23 +194,22 @@ void RunTilesOf(const QuantizedRows& x, std::int64_t row, const Matrix& w, std::
   }
 }
 
-CULET_INLINE void Quantize32(const float* x, std::int8_t* q, QuantGroup* group) {
-  float32x4_t v[8];
-  uint32x4_t most = vdupq_n_u32(0);  // of |x|, by bits
+CULET_INLINE float MaxMagnitude32(const float* x) {
+  uint32x4_t most = vdupq_n_u32(0);  // by bits
   for (int i = 0; i < 8; ++i) {
-    v[i] = vld1q_f32(x + 4 * i);
-    most = vmaxq_u32(most, vandq_u32(vreinterpretq_u32_f32(v[i]), vdupq_n_u32(0x7fffffff)));
+    const uint32x4_t bits = vreinterpretq_u32_f32(vld1q_f32(x + 4 * i));
+    most = vmaxq_u32(most, vandq_u32(bits, vdupq_n_u32(0x7fffffff)));
   }
-  const float max_abs = std::bit_cast<float>(vmaxvq_u32(most));
-  if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
-    QuantizeGroup(x, kQuantBlock, q, group);  // what is odd
-    return;
-  }
+  return std::bit_cast<float>(vmaxvq_u32(most));
+}
+
+CULET_INLINE void Quantize32(float max_abs, const float* x, std::int8_t* q, QuantGroup* group) {
   const float inverse = 127.0f / max_abs;
   int16x8_t sums = vdupq_n_s16(0);  // lanes 0, 2, …: columns with k % 4 in {0, 1}
   for (int i = 0; i < 8; i += 4) {
     int16x4_t n[4];
-    for (int j = 0; j < 4; ++j) n[j] = vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(v[i + j], inverse)));
+    for (int j = 0; j < 4; ++j)
+      n[j] = vmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4 * (i + j)), inverse)));
     const int8x16_t bytes =
         vcombine_s8(vmovn_s16(vcombine_s16(n[0], n[1])), vmovn_s16(vcombine_s16(n[2], n[3])));
     vst1q_s8(q + 4 * i, bytes);
@@ -231,6 +230,9 @@ CULET_INLINE void Quantize32To(float scale, const float* x, std::int8_t* q, Quan
 CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup*) {
   std::memcpy(to, q, kQuantBlock);
 }
+
+// Each block has sums of its own here.
+CULET_INLINE void JoinStarts(QuantGroup*) {}
 
 inline constexpr int kPanelRows = 4;
 inline constexpr int kPanelTiles = 1;
@@ -261,8 +263,12 @@ struct Int4Step {
 }  // namespace
 
 void FillIntegerMatMulPart(CpuKernels& table) {
-  table.matmul_int8 = {CpuLevel::kNeon, 1, QuantizedRows::Bytes, Pack<std::int8_t>, Run<Int8Block>};
-  table.matmul_int4 = {CpuLevel::kNeon, 1, QuantizedRows::Bytes, Pack<std::int8_t>, Run<Int4Block>};
+  constexpr auto kBytes = QuantizedRows::Bytes;
+  table.matmul_int8 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t, 1>, Run<Int8Block>};
+  table.matmul_int4 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t, 1>, Run<Int4Block>};
+  constexpr auto kPackWide = Pack<std::int8_t, kWideBlocks>;
+  table.matmul_int8_wide = {CpuLevel::kNeon, 1, kBytes, kPackWide, Run<Int8Block>};
+  table.matmul_int4_wide = {CpuLevel::kNeon, 1, kBytes, kPackWide, Run<Int4Block>};
   table.peak_int8 = Peak<Int8Step>;
   table.peak_int4 = Peak<Int4Step>;
   table.peak_int8_step = kPeakChains * 8;

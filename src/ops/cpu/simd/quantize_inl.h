@@ -1,15 +1,31 @@
-// A group of x to int8, whole or not, with its own scale (0) or a given one. Included inside a
-// level's namespace, after its
-//   Quantize32(x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it
+// Groups of x to int8, whole or not, as QuantizeGroups does it. Included inside a level's
+// namespace, after its
+//   MaxMagnitude32(x)    of a whole group of 32
+//   Quantize32(max_abs, x, q, group)    a whole group of 32, bit for bit as QuantizeGroup does it;
+//       max_abs is finite and at least kSmallestGroup
 //   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
 
-// `left` values are there, perhaps more than a group.
-CULET_INLINE void QuantizeBlock(const float* x, std::int64_t left, float scale, std::int8_t* q,
-                                QuantGroup* group) {
-  const bool whole = left >= kQuantBlock;
-  if (scale != 0) {
-    whole ? Quantize32To(scale, x, q, group) : QuantizeGroupTo(scale, x, left, q, group);
-  } else {
-    whole ? Quantize32(x, q, group) : QuantizeGroup(x, left, q, group);
+// `left` values are there, perhaps more than kBlocks groups.
+template <int kBlocks>
+CULET_INLINE void QuantizeBlocks(const float* x, std::int64_t left, float scale, std::int8_t* q,
+                                 QuantGroup* groups) {
+  if (left < kBlocks * kQuantBlock) {
+    QuantizeGroups(x, left, scale, q, groups);
+    return;
+  }
+  float max_abs = 0;
+  if (scale == 0) {
+    max_abs = MaxMagnitude32(x);
+    for (int b = 1; b < kBlocks; ++b) {
+      const float other = MaxMagnitude32(x + b * kQuantBlock);
+      if (!(other <= max_abs)) max_abs = other;  // NaN is above all
+    }
+    if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
+      QuantizeGroups(x, kBlocks * kQuantBlock, scale, q, groups);
+      return;
+    }
+  }
+  for (int b = 0; b < kBlocks; ++b, x += kQuantBlock, q += kQuantBlock, ++groups) {
+    scale == 0 ? Quantize32(max_abs, x, q, groups) : Quantize32To(scale, x, q, groups);
   }
 }
