@@ -300,7 +300,7 @@ TEST(RunOnATerminal, ALongPromptShowsHowMuchIsComputedAndThatGoesAway) {
   if (!HasTerminals()) GTEST_SKIP() << "this system gives no pseudo-terminals: mount /dev/pts";
   const TemporaryFolder folder;
   std::string prompt;
-  for (int i = 0; i < 700; ++i) prompt += "word ";
+  for (int i = 0; i < 1600; ++i) prompt += "word ";
   ::setenv("CULET_CPU", "plain", 1);  // slow enough to see
   TerminalProgram run(folder.path(), {"run", "pebble", prompt, "--temperature", "0", "--max-tokens",
                                       "4", "--context", "4096", "--threads", "1"});

@@ -25,7 +25,9 @@ import reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_OUT = os.path.join(HERE, "..", "..", "tests", "golden", "quantized")
-BLOCK = 32  # columns of a group of activations, as culet quantises them
+# Columns of a group of activations, as culet quantises them: beside weights in groups of 32, and of more.
+BLOCK = 32
+WIDE_BLOCK = 64
 
 
 @dataclasses.dataclass
@@ -319,18 +321,18 @@ def nearest_tie(model, ids):
     return nearest[0]
 
 
-def rounded_rows(x):
-    """x as culet multiplies integer weights with it: int8 in groups of 32 columns."""
+def rounded_rows(x, block):
+    """x as culet multiplies integer weights with it: int8 in groups of `block` columns."""
     width = x.shape[-1]
-    padded = torch.nn.functional.pad(x, (0, -width % BLOCK)).unflatten(-1, (-1, BLOCK))
+    padded = torch.nn.functional.pad(x, (0, -width % block)).unflatten(-1, (-1, block))
     largest = padded.abs().amax(-1, keepdim=True)
     inverse = torch.where(largest > 0, 127.0 / largest, torch.zeros_like(largest))
     return (torch.round(padded * inverse) * (largest / 127.0)).flatten(-2)[..., :width]
 
 
-def run_rounded(model, ids, is_quantized):
+def run_rounded(model, ids, is_quantized, block):
     """The reference with the operands of products with integers rounded as culet rounds them."""
-    hooks = [module.register_forward_pre_hook(lambda module, args: (rounded_rows(args[0]),))
+    hooks = [module.register_forward_pre_hook(lambda module, args: (rounded_rows(args[0], block),))
              for name, module in model.named_modules() if is_quantized(name, module)]
     try:
         return reference.run(model, ids)[0]
@@ -361,6 +363,10 @@ def write_case(case, folder):
     return prompt_of(case, 0), write(case, folder)
 
 
+def block_of(case):
+    return BLOCK if case.method == "packed" and case.group == BLOCK else WIDE_BLOCK
+
+
 def rounds_freely(case):
     """Says of a module whether culet rounds its input with scales of the input's own."""
     def of(name, module):
@@ -379,7 +385,7 @@ def make_case(case, out):
     tensors = {"input_ids": ids, "logits": logits}
     tensors.update({f"hidden.{i}": rows for i, rows in enumerate(hidden)})
     if case.method != "gemma" or not case.calibrated:
-        tensors["logits_int8"] = run_rounded(model, ids, rounds_freely(case))
+        tensors["logits_int8"] = run_rounded(model, ids, rounds_freely(case), block_of(case))
     for name, tensor in tensors.items():
         assert torch.isfinite(tensor.double()).all(), f"{case.name}: {name} is not finite"
     metadata = {"case": case.name, "seed": str(case.seed), "description": case.note,
