@@ -28,18 +28,20 @@ constexpr std::int64_t kMostPieces = 32;  // a thread
 constexpr std::int64_t kBlockUnits = 16;
 constexpr std::int64_t kManyRows = 64;
 
-void Check(const View<const float, 2>& x, const Matrix& w, const View<float, 2>& out) {
+void Check(const char* op, const View<const float, 2>& x, const Matrix& w,
+           const View<float, 2>& out) {
   if (x.extent(1) != w.cols || out.extent(0) != x.extent(0) || out.extent(1) != w.rows) {
-    ThrowShape("MatMul: x " + ShapeText(x) + " does not fit W [" + std::to_string(w.rows) + ", " +
+    ThrowShape(op + (": x " + ShapeText(x)) + " does not fit W [" + std::to_string(w.rows) + ", " +
                std::to_string(w.cols) + "] and out " + ShapeText(out) +
                "; out is [rows, n] for x [rows, k] and W [n, k]");
   }
-  if (w.rows > 0 && w.cols > 0 && w.data == nullptr) ThrowShape("MatMul: W has no data");
+  if (w.rows > 0 && w.cols > 0 && w.data == nullptr)
+    ThrowShape(op + std::string(": W has no data"));
   if (w.dense() && (w.input_scale != 0 || w.output_scale != 0)) {
-    ThrowShape("MatMul: scales of inputs and outputs are for integer weights");
+    ThrowShape(op + std::string(": scales of inputs and outputs are for integer weights"));
   }
-  CheckContiguous("MatMul", "x", x);
-  CheckContiguous("MatMul", "out", out);
+  CheckContiguous(op, "x", x);
+  CheckContiguous(op, "out", out);
 }
 
 const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
@@ -100,11 +102,12 @@ void RunOutputs(Context& ctx, const Matrix& w, const std::byte* operand, std::in
   }
 }
 
-// body(begin, end, thread) over `units` of outputs whose weights are `bytes`.
+// body(begin, end, thread) over `units` of outputs of one weight or several, whose weights are
+// `bytes` together.
 template <typename Body>
-void OverUnits(Context& ctx, const View<const float, 2>& x, std::int64_t units, std::int64_t bytes,
-               const Body& body) {
-  if (units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
+void OverUnits(Context& ctx, const View<const float, 2>& x, std::int64_t units, int weights,
+               std::int64_t bytes, const Body& body) {
+  if (weights * units * kUnitOutputs * x.extent(0) * x.extent(1) < kParallelProducts) {
     body(0, units, 0);
     return;
   }
@@ -143,7 +146,7 @@ void RunSharing(Context& ctx, const Sharing& sharing, const View<const float, 2>
       first += count;
     }
   };
-  OverUnits(ctx, x, units, bytes, run);
+  OverUnits(ctx, x, units, 1, bytes, run);
 }
 
 void Note(Context& ctx, OpTimer& timer, const Matrix& w, View<const float, 2> x) {
@@ -154,19 +157,20 @@ void Note(Context& ctx, OpTimer& timer, const Matrix& w, View<const float, 2> x)
   if (ctx.product_tap()) ctx.product_tap()(w, x);
 }
 
-// Outputs of MatMulGeGlu that a thread has both factors of at once; what it needs for one of them.
+// Outputs of MatMulGeGlu that a thread has both factors of at once; the room for one of them, for
+// any number of rows up to `rows`.
+constexpr std::int64_t kGeGluBlock = kBlockUnits * kUnitOutputs;
 constexpr std::int64_t kGeGluFloats = 131072;
 std::int64_t GeGluOutputs(std::int64_t rows) {
-  constexpr std::int64_t kBlock = kBlockUnits * kUnitOutputs;
-  return std::max<std::int64_t>(1, kGeGluFloats / rows / kBlock) * kBlock;
+  return std::max<std::int64_t>(1, kGeGluFloats / rows / kGeGluBlock) * kGeGluBlock;
 }
-std::int64_t GeGluFloats(std::int64_t rows) { return rows * GeGluOutputs(rows); }
+std::int64_t GeGluFloats(std::int64_t rows) { return std::max(kGeGluFloats, rows * kGeGluBlock); }
 
 }  // namespace
 
 void MatMulManyIn(Context& ctx, View<const float, 2> x, std::span<const MatMulTarget> targets,
                   std::byte* scratch) {
-  for (const MatMulTarget& target : targets) Check(x, target.w, target.out);
+  for (const MatMulTarget& target : targets) Check("MatMul", x, target.w, target.out);
   if (x.extent(0) == 0) return;
   OpTimer timer(ctx, "MatMul");
   for (const MatMulTarget& target : targets) Note(ctx, timer, target.w, x);
@@ -191,8 +195,8 @@ void MatMul(Context& ctx, View<const float, 2> x, const Matrix& w, View<float, 2
 
 void MatMulGeGlu(Context& ctx, View<const float, 2> x, const Matrix& gate, const Matrix& up,
                  View<float, 2> out) {
-  Check(x, gate, out);
-  Check(x, up, out);
+  Check("MatMulGeGlu", x, gate, out);
+  Check("MatMulGeGlu", x, up, out);
   const std::int64_t rows = x.extent(0);
   if (rows == 0) return;
   OpTimer timer(ctx, "MatMul");
@@ -209,7 +213,7 @@ void MatMulGeGlu(Context& ctx, View<const float, 2> x, const Matrix& gate, const
   if (!shared) Pack(ctx, {KernelFor(ctx, up), up.input_scale}, x, scratch + operand_bytes);
   auto* factors = reinterpret_cast<float*>(scratch + 2 * operand_bytes);
   const auto bytes = static_cast<std::int64_t>(gate.bytes() + up.bytes());
-  OverUnits(ctx, x, Units(gate), bytes, [&](std::int64_t begin, std::int64_t end, int thread) {
+  OverUnits(ctx, x, Units(gate), 2, bytes, [&](std::int64_t begin, std::int64_t end, int thread) {
     float* factor = factors + thread * GeGluFloats(rows);
     const std::int64_t last = std::min(end * kUnitOutputs, gate.rows);
     const std::int64_t step = GeGluOutputs(rows);

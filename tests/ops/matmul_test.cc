@@ -175,6 +175,21 @@ TEST_P(MatMulTest, NothingIsAllocatedOnceScratchIsReserved) {
   EXPECT_EQ(ctx().scratch_bytes(), reserved);
 }
 
+TEST_P(MatMulTest, ScratchOfManyRowsIsEnoughForFewer) {
+  Random random(4);
+  Context eight(8, GetParam());
+  const TestMatrix w(DType::kBF16, 64, 96, RandomFloats(random, 64 * 96));
+  eight.Scratch(MatMulGeGluScratchBytes(300, 96, 8));
+  const std::size_t reserved = eight.scratch_bytes();
+  const std::vector<float> x = RandomFloats(random, 300 * 96);
+  Guarded out(300, 64);
+  for (const std::int64_t rows : {1, 200, 256, 300}) {
+    const View<const float, 2> input(x.data(), {rows, 96});
+    MatMulGeGlu(eight, input, w.matrix(), w.matrix(), out.view().first(rows));
+    EXPECT_EQ(eight.scratch_bytes(), reserved) << rows;
+  }
+}
+
 TEST(MatMul, ShapesThatDoNotFitAreNamed) {
   Context ctx(1);
   const std::vector<float> x(15), w(42);

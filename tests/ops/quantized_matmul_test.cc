@@ -286,7 +286,7 @@ TEST_P(QuantizedMatMulTest, ManyTargetsOfMixedFormatsEqualOneByOneBitForBit) {
 TEST_P(QuantizedMatMulTest, GeGluEqualsItsTwoProductsAndGeluMulBitForBit) {
   Random random(12);
   const std::int64_t k = 70;
-  // 70 and 300 outputs: less and more than a thread has at once. 600 rows: less of them at once.
+  // The last one has more outputs than a thread has at once.
   for (const auto& [rows, n] : {std::pair<std::int64_t, std::int64_t>{1, 70},
                                 {1, 8300},
                                 {3, 300},
@@ -317,6 +317,33 @@ TEST_P(QuantizedMatMulTest, GeGluEqualsItsTwoProductsAndGeluMulBitForBit) {
   }
 }
 
+// Where groups end, and where a kernel takes sums up, fall together or not.
+TEST_P(QuantizedMatMulTest, OneRowEqualsItselfAmongManyAtEveryGroupBitForBit) {
+  if (GetParam() == CpuLevel::kPlain) GTEST_SKIP() << "slow, and has no blocks";
+  Random random(99);
+  for (const WeightFormat format : kTiles) {
+    for (const std::int64_t k : {31, 33, 64, 96, 97, 513, 768, 800, 1537}) {
+      for (const std::int64_t group : {32, 64, 96, 160, 320, 1632}) {
+        const DType scales = (k + group) % 2 == 0 ? DType::kBF16 : DType::kF32;
+        const std::int64_t n = 16 * (1 + (k + group) % 19) + k % 16;
+        const QuantMatrix w(random, format, n, k, group, 1, scales);
+        const std::int64_t rows =
+            std::vector<std::int64_t>{9, 17, 33, 16, 31}[static_cast<std::size_t>((k + group) % 5)];
+        const std::vector<float> x = RandomFloats(random, rows * k);
+        Guarded out(rows, n);
+        MatMul(ctx(), View<const float, 2>(x.data(), {rows, k}), w.matrix(), out.view());
+        for (std::int64_t r = 0; r < rows; r += 5) {
+          Guarded one(1, n);
+          MatMul(ctx(), View<const float, 2>(x.data() + r * k, {1, k}), w.matrix(), one.view());
+          for (std::int64_t i = 0; i < n; ++i) {
+            ASSERT_EQ(one.row(0)[i], out.row(r)[i]) << k << " " << group << " " << rows << " " << i;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(QuantizedMatMulTest, ASliceEqualsThoseRowsOfTheWhole) {
   Random random(6);
   for (const WeightFormat format : kTiles) {
@@ -335,18 +362,27 @@ TEST_P(QuantizedMatMulTest, ASliceEqualsThoseRowsOfTheWhole) {
 
 TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
   Random random(7);
+  const float inf = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::int64_t k = 150;
   for (const WeightFormat format : kTiles) {
-    for (const float bad :
-         {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-      const QuantMatrix w(random, format, 20, 70, 32);
-      for (const std::int64_t rows : {2, 18}) {
-        std::vector<float> x = RandomFloats(random, rows * 70);
-        x[40] = bad;
-        Guarded out(rows, 20);
-        MatMul(ctx(), View<const float, 2>(x.data(), {rows, 70}), w.matrix(), out.view());
-        for (std::int64_t n = 0; n < 20; ++n) {
-          EXPECT_TRUE(std::isnan(out.row(0)[n]));
-          for (std::int64_t r = 1; r < rows; ++r) EXPECT_TRUE(std::isfinite(out.row(r)[n]));
+    for (const std::int64_t group : {32, 64}) {
+      const QuantMatrix w(random, format, 20, k, group);
+      Matrix stepped = w.matrix();
+      stepped.input_scale = 0.5f;
+      for (const auto& [matrix, bad] :
+           {std::pair{w.matrix(), inf}, {w.matrix(), nan}, {stepped, nan}}) {
+        for (const std::int64_t rows : {2, 18}) {
+          for (const std::int64_t at : {3, 40, 70, 100, 130, 149}) {  // halves of 64, and a rest
+            std::vector<float> x = RandomFloats(random, rows * k);
+            x[static_cast<std::size_t>(at)] = bad;
+            Guarded out(rows, 20);
+            MatMul(ctx(), View<const float, 2>(x.data(), {rows, k}), matrix, out.view());
+            for (std::int64_t n = 0; n < 20; ++n) {
+              EXPECT_TRUE(std::isnan(out.row(0)[n])) << group << " " << rows << " " << at;
+              for (std::int64_t r = 1; r < rows; ++r) EXPECT_TRUE(std::isfinite(out.row(r)[n]));
+            }
+          }
         }
       }
     }

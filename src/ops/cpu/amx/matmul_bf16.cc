@@ -112,15 +112,13 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
   }
 }
 
-// Columns [first, last) of 32 outputs' weights [32, k], of which `count` are there; whether those
-// of the next 32 follow.
+// The weights of 32 outputs [32, k], of which `count` are there; whether those of the next 32
+// follow.
 struct Outputs {
   const std::uint16_t* w;
   std::int64_t k;
   std::int64_t count;
   bool more;
-  std::int64_t first;
-  std::int64_t last;
 
   CULET_INLINE void FetchAt(std::int64_t row, std::int64_t column) const {
     FetchLine(reinterpret_cast<std::uintptr_t>(w) +
@@ -130,30 +128,24 @@ struct Outputs {
   // of the row that the next 32 outputs have in its place.
   CULET_INLINE void Fetch(std::int64_t row, std::int64_t column) const {
     const std::int64_t ahead = column + kAheadColumns;
-    if (ahead < last) {
+    if (ahead < k) {
       FetchAt(row, ahead);
     } else if (more) {
-      FetchAt(row + 2 * kOutputs, first + ahead - last);
+      FetchAt(row + kStripOutputs, ahead - k);
     }
   }
   // What Fetch would have brought before the first column.
   CULET_INLINE void FetchFirst() const {
-    for (std::int64_t column = first; column < std::min(first + kAheadColumns, last);
-         column += kStep) {
+    for (std::int64_t column = 0; column < std::min(kAheadColumns, k); column += kStep) {
       for (std::int64_t row = 0; row < count; ++row) FetchAt(row, column);
     }
   }
 };
 
 // Outputs from n on, before `end`.
-CULET_INLINE Outputs OutputsAt(const Matrix& w, std::int64_t n, std::int64_t end,
-                               std::int64_t first, std::int64_t last) {
-  return {static_cast<const std::uint16_t*>(w.data) + n * w.cols,
-          w.cols,
-          std::min(2 * kOutputs, end - n),
-          n + 2 * kOutputs < end,
-          first,
-          last};
+CULET_INLINE Outputs OutputsAt(const Matrix& w, std::int64_t n, std::int64_t end) {
+  return {static_cast<const std::uint16_t*>(w.data) + n * w.cols, w.cols,
+          std::min(kStripOutputs, end - n), n + kStripOutputs < end};
 }
 
 // `columns` ≤ 32 columns of `count` outputs, w [count, k], as a tile [16 outputs][32], zero beyond
@@ -221,7 +213,8 @@ class Strips {
     }
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t over) const {
+                std::int64_t pairs) const {
+    const std::int64_t over = pairs * kStripSteps;
     const std::int64_t columns = std::min(count * kStep, w_.cols - step * kStep);
     return {At(n, step * kStep), columns * 2, w_.cols * 2, std::min(kStripOutputs, end - n), over};
   }
@@ -276,9 +269,9 @@ void RunFew(const std::uint16_t* x, std::int64_t rows, const Outputs& outputs, f
     const std::int64_t end = std::min(outputs.k, block + kColumns);
     ZeroSums<1>();
     std::int64_t column = block;
-    if (outputs.count >= 2 * kOutputs) {
+    if (outputs.count >= kStripOutputs) {
       for (; column + kStep <= end; column += kStep, x += kStep * rows) {
-        for (std::int64_t row = 0; row < 2 * kOutputs; ++row) outputs.Fetch(row, column);
+        for (std::int64_t row = 0; row < kStripOutputs; ++row) outputs.Fetch(row, column);
         const std::uint16_t* w = outputs.w + column;
         TileLoad<6>(w, stride);
         TileLoad<4>(x, row_bytes);
@@ -321,9 +314,9 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
     ManyRows(strips, rows, Padded(w.cols, kStep) / kStep, out, out_stride).Run(begin, end);
     return;
   }
-  OutputsAt(w, begin, end, 0, w.cols).FetchFirst();
+  OutputsAt(w, begin, end).FetchFirst();
   for (std::int64_t n = begin; n < end; n += kStripOutputs) {
-    RunFew(x, rows, OutputsAt(w, n, end, 0, w.cols), out + n, out_stride);
+    RunFew(x, rows, OutputsAt(w, n, end), out + n, out_stride);
   }
 }
 

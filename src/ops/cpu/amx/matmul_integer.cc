@@ -1,15 +1,16 @@
 // Products of integer weights with AMX, on rows quantised to int8.
 //
-// A block of 32 columns of 16 outputs is, in the layout of int8 weights, the eight rows of a tile
+// A block of 32 columns of 16 outputs is, in the layout of int8 weights, eight of a tile's 16 rows
 // as they lie; 16 rows of x are the other one. Their product is the exact sums of the block:
 // stored, turned into f32, multiplied by both scales and added, in the order and with the roundings
-// of the levels below. int4 weights are unpacked to int8 once for all rows. The unit could take 64
-// columns at a time, but two scales do not fit one sum.
+// of avx512vnni, whose kernels are taken for few rows. int4 weights are unpacked to int8 once for
+// all rows. Where scales hold for two blocks, of weights and of x, a tile is both; else half of the
+// unit idles, as two scales do not fit one sum.
 //
-// Of a block of 16 rows and 16 outputs the unit needs 16 cycles, the 48 vector instructions that
-// follow 24. Vector units wait for nothing only where instructions of both kinds alternate, and
-// sums are taken up kBehind blocks later: 17.5 ns a block then, 20 with one after the other
-// (Granite Rapids at 3.2 GHz; the unit alone 5).
+// Of 16 rows and 16 outputs the unit needs 16 cycles, the 48 vector instructions that follow 24.
+// Vector units wait for nothing only where instructions of both kinds alternate, and sums are taken
+// up kBehind products later: 17.5 ns then, 20 with one after the other (Granite Rapids at 3.2 GHz,
+// in groups of 32; the unit alone 5).
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
@@ -33,8 +34,8 @@ namespace {
 #include "ops/cpu/amx/panels_inl.h"
 // clang-format on
 
-// Fewer rows are quicker one by one: [12288, 1536] in int4 with 8 rows took 13.5 ms there and 14.5
-// here (19 of them from memory, two threads of a Xeon), with 16 rows 21.8 and 20.
+// Fewer rows are quicker one by one: [12288, 1536] in int4 in groups of 32 with 8 rows took 13.5 ms
+// there and 14.5 here (19 of them from memory, two threads of a Xeon), with 16 rows 21.8 and 20.
 inline constexpr std::int64_t kLeastRows = 9;
 inline constexpr std::int64_t kBlockBytes = kTileOutputs * kQuantBlock;  // of weights, as int8
 inline constexpr std::int64_t kBehind = 3;
@@ -173,7 +174,9 @@ class Strips {
     }
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t over) const {
+                std::int64_t pairs) const {
+    // AddTile has a step of it where it both multiplies and takes up; a pair is four of them.
+    const std::int64_t over = pairs * 4 * (kStripSteps - kBehind);
     const std::uint8_t* first = DataAt(n, step);
     const std::uint8_t* second = DataAt(Second(n, end), step);
     return {first, count * kBlocks * kDataBytes, second - first, first == second ? 1 : 2, over};

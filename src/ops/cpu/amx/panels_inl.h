@@ -49,7 +49,8 @@ class Fetcher {
 //   kStepBytes  of a row of x, in one tile
 //   kStripSteps  that a strip has at once
 //   Make(n, end, step, count)  the strip of the outputs n …, before `end`
-//   Ahead(n, end, step, count, over)  a Fetcher of what Make will read there, in `over` steps
+//   Ahead(n, end, step, count, pairs)  a Fetcher of what Make will read there, while Add comes
+//       `pairs` times
 //   Add<kPanels>(panel, step, count, acc, fetcher)  the strip times panels of x from `panel` on, to
 //       acc [kPanels][2 tiles][kSums]
 //   Put(acc, rows, count, out, stride)  sums of a tile to out[0 … rows, 0 … count)
@@ -106,7 +107,7 @@ class ManyRows {
       Fetcher fetcher;
       if (next_n < end) {
         fetcher = source_.Ahead(next_n, end, next_step, std::min(kStripSteps, step_end - next_step),
-                                (last - first + 1) / 2 * count);
+                                (last - first + 1) / 2);
       }
       for (std::int64_t panel = first; panel < last; panel += 2) {
         float* to = acc + (panel - first) * 2 * kSums;
@@ -127,6 +128,6 @@ class ManyRows {
   std::int64_t rows_, steps_;
   float* out_;
   std::int64_t out_stride_;
-  // [strips][panels][2 tiles][kSums]
+  // [strips][panels][2 tiles][kSums]: 512 KB of the stack, of 2 to 8 MB that threads have.
   alignas(64) float acc_[kBlockOutputs / kStripOutputs * kPassPanels * 2 * kSums];
 };

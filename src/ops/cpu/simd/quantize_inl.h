@@ -18,14 +18,15 @@ CULET_INLINE void QuantizeBlocks(const float* x, std::int64_t left, float scale,
     max_abs = MaxMagnitude32(x);
     for (int b = 1; b < kBlocks; ++b) {
       const float other = MaxMagnitude32(x + b * kQuantBlock);
-      if (!(other <= max_abs)) max_abs = other;  // NaN is above all
+      if (max_abs < other || std::isnan(other)) max_abs = other;
     }
     if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
       QuantizeGroups(x, kBlocks * kQuantBlock, scale, q, groups);
       return;
     }
   }
-  for (int b = 0; b < kBlocks; ++b, x += kQuantBlock, q += kQuantBlock, ++groups) {
-    scale == 0 ? Quantize32(max_abs, x, q, groups) : Quantize32To(scale, x, q, groups);
+  for (int b = 0; b < kBlocks; ++b, x += kQuantBlock, q += kQuantBlock) {
+    scale == 0 ? Quantize32(max_abs, x, q, groups + b) : Quantize32To(scale, x, q, groups + b);
   }
+  ShareNan(kBlocks, groups);
 }
