@@ -35,8 +35,9 @@ void Check(const char* op, const View<const float, 2>& x, const Matrix& w,
                std::to_string(w.cols) + "] and out " + ShapeText(out) +
                "; out is [rows, n] for x [rows, k] and W [n, k]");
   }
-  if (w.rows > 0 && w.cols > 0 && w.data == nullptr)
+  if (w.rows > 0 && w.cols > 0 && w.data == nullptr) {
     ThrowShape(op + std::string(": W has no data"));
+  }
   if (w.dense() && (w.input_scale != 0 || w.output_scale != 0)) {
     ThrowShape(op + std::string(": scales of inputs and outputs are for integer weights"));
   }

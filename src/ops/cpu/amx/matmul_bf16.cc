@@ -183,16 +183,6 @@ CULET_INLINE void AddSums(const float* sums, std::int64_t count, float* acc) {
     _mm512_store_ps(acc + i, _mm512_add_ps(_mm512_load_ps(acc + i), _mm512_load_ps(sums + i)));
   }
 }
-CULET_INLINE void PutSums(const float* sums, std::int64_t rows, std::int64_t count, float* out,
-                          std::int64_t out_stride) {
-  if (count <= 0) return;
-  const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
-  __m512 turned[16];
-  Transpose(sums, turned);
-  for (std::int64_t r = 0; r < 16; ++r) {
-    if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
-  }
-}
 
 // For ManyRows.
 class Strips {
@@ -244,7 +234,13 @@ class Strips {
   }
   static CULET_INLINE void Put(const float* sums, std::int64_t rows, std::int64_t count, float* out,
                                std::int64_t out_stride) {
-    PutSums(sums, rows, count, out, out_stride);
+    if (count <= 0) return;
+    const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
+    __m512 turned[16];
+    Transpose(sums, turned);
+    for (std::int64_t r = 0; r < 16; ++r) {
+      if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
+    }
   }
 
  private:
@@ -296,8 +292,8 @@ void RunFew(const std::uint16_t* x, std::int64_t rows, const Outputs& outputs, f
     StoreSums<1>(sums);
     AddSums(sums, 2 * kSums, acc);
   }
-  PutSums(acc, rows, std::min(kOutputs, outputs.count), out, out_stride);
-  PutSums(acc + kSums, rows, outputs.count - kOutputs, out + kOutputs, out_stride);
+  Strips::Put(acc, rows, std::min(kOutputs, outputs.count), out, out_stride);
+  Strips::Put(acc + kSums, rows, outputs.count - kOutputs, out + kOutputs, out_stride);
 }
 
 void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,

@@ -185,8 +185,9 @@ class Strips {
   void Add(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
            Fetcher& fetcher) const {
     for (std::int64_t p = panel; p < panel + kPanels; ++p) {
-      for (int t = 0; t < 2; ++t, acc += kSums)
+      for (int t = 0; t < 2; ++t, acc += kSums) {
         AddTile(p * kPanelRows, step, count, t, acc, fetcher);
+      }
     }
   }
   static CULET_INLINE void Put(const float* sums, std::int64_t rows, std::int64_t count, float* out,
@@ -222,8 +223,9 @@ class Strips {
     for (int r = 0; r < kPanelRows; ++r) acc[r] = _mm512_load_ps(sums_so_far + r * kOutputs);
     const std::int64_t first = std::min(count, kBehind);
     for (std::int64_t block = 0; block < first; ++block, x += kTileBytes, w += kTileBytes) {
-      LoadX(x);
-      LoadWeights(w);
+      TileZero<0>();
+      TileLoad<4>(x, kStep);
+      TileLoad<6>(w, 64);
       TileDotInt8<0, 4, 6>();
       TileStore<0>(sums[block], 64);
     }
@@ -231,10 +233,11 @@ class Strips {
     const std::byte* scales = scales_[t];
     std::int64_t left = left_;
     for (std::int64_t block = first; block < count; ++block, x += kTileBytes, w += kTileBytes) {
-      LoadX(x);
+      TileZero<0>();
+      TileLoad<4>(x, kStep);
       taken.of_weights = LoadScales<kWide>(scales);
       taken.template Rows<0, 4>(acc);
-      LoadWeights(w);
+      TileLoad<6>(w, 64);
       taken.template Rows<4, 8>(acc);
       TileDotInt8<0, 4, 6>();
       taken.template Rows<8, 16>(acc);
@@ -251,11 +254,6 @@ class Strips {
 #pragma GCC unroll 16
     for (int r = 0; r < kPanelRows; ++r) _mm512_store_ps(sums_so_far + r * kOutputs, acc[r]);
   }
-  static CULET_INLINE void LoadX(const std::int8_t* x) {
-    TileZero<0>();
-    TileLoad<4>(x, kStep);
-  }
-  static CULET_INLINE void LoadWeights(const std::int8_t* w) { TileLoad<6>(w, 64); }
   CULET_INLINE void Next(const std::int32_t* sums, TakenUp* taken, std::int64_t* left,
                          const std::byte** scales) const {
     taken->sums = sums;
