@@ -32,8 +32,8 @@ inline constexpr std::int64_t kStep = 32;  // columns of a tile
 inline constexpr std::int64_t kTileElements = kOutputs * kStep;
 // Sums run over this many columns, and are then added up.
 inline constexpr std::int64_t kColumns = 256;
-// How far ahead of where a row of weights is read its lines are fetched: 1 KB.
-inline constexpr std::int64_t kAheadColumns = 512;
+// Of each row of weights that comes next, the first lines are fetched: two.
+inline constexpr std::int64_t kFirstColumns = 64;
 
 // 32 values in bf16, zero where x ends; subnormals are zero to the unit.
 CULET_INLINE __m512i NarrowStep(__m512 low, __m512 high) {
@@ -110,42 +110,6 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
       }
     }
   }
-}
-
-// The weights of 32 outputs [32, k], of which `count` are there; whether those of the next 32
-// follow.
-struct Outputs {
-  const std::uint16_t* w;
-  std::int64_t k;
-  std::int64_t count;
-  bool more;
-
-  CULET_INLINE void FetchAt(std::int64_t row, std::int64_t column) const {
-    FetchLine(reinterpret_cast<std::uintptr_t>(w) +
-              static_cast<std::uintptr_t>(row * k + column) * 2);
-  }
-  // Fetches what follows column `column` of row `row`: further on in it, or, where it ends, as much
-  // of the row that the next 32 outputs have in its place.
-  CULET_INLINE void Fetch(std::int64_t row, std::int64_t column) const {
-    const std::int64_t ahead = column + kAheadColumns;
-    if (ahead < k) {
-      FetchAt(row, ahead);
-    } else if (more) {
-      FetchAt(row + kStripOutputs, ahead - k);
-    }
-  }
-  // What Fetch would have brought before the first column.
-  CULET_INLINE void FetchFirst() const {
-    for (std::int64_t column = 0; column < std::min(kAheadColumns, k); column += kStep) {
-      for (std::int64_t row = 0; row < count; ++row) FetchAt(row, column);
-    }
-  }
-};
-
-// Outputs from n on, before `end`.
-CULET_INLINE Outputs OutputsAt(const Matrix& w, std::int64_t n, std::int64_t end) {
-  return {static_cast<const std::uint16_t*>(w.data) + n * w.cols, w.cols,
-          std::min(kStripOutputs, end - n), n + kStripOutputs < end};
 }
 
 // `columns` ≤ 32 columns of `count` outputs, w [count, k], as a tile [16 outputs][32], zero beyond
@@ -253,47 +217,44 @@ class Strips {
   alignas(64) std::uint16_t tiles_[kStripSteps * 2 * kTileElements];
 };
 
-// One panel of rows: weights where they lie.
-void RunFew(const std::uint16_t* x, std::int64_t rows, const Outputs& outputs, float* out,
-            std::int64_t out_stride) {
-  alignas(64) std::uint16_t copy[2 * kTileElements];
-  alignas(64) float sums[2 * kSums] = {};  // beyond the rows too: what was there could be slow
-  alignas(64) float acc[2 * kSums] = {};
-  const std::int64_t stride = outputs.k * 2;
-  const std::int64_t row_bytes = rows * 4;
-  for (std::int64_t block = 0; block < outputs.k; block += kColumns) {
-    const std::int64_t end = std::min(outputs.k, block + kColumns);
-    ZeroSums<1>();
-    std::int64_t column = block;
-    if (outputs.count >= kStripOutputs) {
-      for (; column + kStep <= end; column += kStep, x += kStep * rows) {
-        for (std::int64_t row = 0; row < kStripOutputs; ++row) outputs.Fetch(row, column);
-        const std::uint16_t* w = outputs.w + column;
-        TileLoad<6>(w, stride);
-        TileLoad<4>(x, row_bytes);
-        TileDotBf16<0, 6, 4>();
-        TileLoad<7>(w + kOutputs * outputs.k, stride);
-        TileDotBf16<1, 7, 4>();
+// One panel of rows, of outputs [n, end) up to 16: weights where they lie. These rows are as many
+// streams as the processor follows by itself, and only where they end it must be told what comes:
+// with twice the rows, or more fetched ahead, it loses them (a quarter of the rate at which it
+// reads).
+void RunFew(const std::uint16_t* x, std::int64_t rows, const Matrix& w, std::int64_t n,
+            std::int64_t end, float* out, std::int64_t out_stride) {
+  alignas(64) std::uint16_t copy[kTileElements];
+  alignas(64) float sums[kSums] = {};  // beyond the rows too: what was there could be slow
+  alignas(64) float acc[kSums] = {};
+  const std::int64_t k = w.cols;
+  const std::int64_t count = std::min(kOutputs, end - n);
+  const auto* weights = static_cast<const std::uint16_t*>(w.data) + n * k;
+  for (std::int64_t block = 0; block < k; block += kColumns) {
+    TileZero<0>();
+    const std::int64_t block_end = std::min(k, block + kColumns);
+    for (std::int64_t column = block; column < block_end; column += kStep, x += kStep * rows) {
+      const std::int64_t columns = std::min(kStep, k - column);
+      if (k - column <= kFirstColumns && end - n > kOutputs) {
+        const auto next =
+            reinterpret_cast<std::uintptr_t>(weights) +
+            static_cast<std::uintptr_t>(kOutputs * k + column + kFirstColumns - k) * 2;
+        for (std::int64_t row = 0; row < kOutputs; ++row) {
+          FetchLine(next + static_cast<std::uintptr_t>(row * k) * 2);
+        }
       }
-    }
-    for (; column < end; column += kStep, x += kStep * rows) {
-      const std::int64_t columns = std::min(kStep, end - column);
-      const std::uint16_t* w = outputs.w + column;
-      for (std::int64_t row = 0; row < outputs.count; ++row) outputs.Fetch(row, column);
-      CopyTile(w, outputs.k, outputs.count, columns, copy);
-      CopyTile(w + kOutputs * outputs.k, outputs.k, outputs.count - kOutputs, columns,
-               copy + kTileElements);
-      TileLoad<6>(copy, 64);
-      TileLoad<7>(copy + kTileElements, 64);
-      TileLoad<4>(x, row_bytes);
+      if (columns == kStep && count == kOutputs) {
+        TileLoad<6>(weights + column, k * 2);
+      } else {
+        CopyTile(weights + column, k, count, columns, copy);
+        TileLoad<6>(copy, 64);
+      }
+      TileLoad<4>(x, rows * 4);
       TileDotBf16<0, 6, 4>();
-      TileDotBf16<1, 7, 4>();
     }
-    StoreSums<1>(sums);
-    AddSums(sums, 2 * kSums, acc);
+    TileStore<0>(sums, 64);
+    AddSums(sums, kSums, acc);
   }
-  Strips::Put(acc, rows, std::min(kOutputs, outputs.count), out, out_stride);
-  Strips::Put(acc + kSums, rows, outputs.count - kOutputs, out + kOutputs, out_stride);
+  Strips::Put(acc, rows, count, out, out_stride);
 }
 
 void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
@@ -310,9 +271,8 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
     ManyRows(strips, rows, Padded(w.cols, kStep) / kStep, out, out_stride).Run(begin, end);
     return;
   }
-  OutputsAt(w, begin, end).FetchFirst();
-  for (std::int64_t n = begin; n < end; n += kStripOutputs) {
-    RunFew(x, rows, OutputsAt(w, n, end), out + n, out_stride);
+  for (std::int64_t n = begin; n < end; n += kOutputs) {
+    RunFew(x, rows, w, n, end, out + n, out_stride);
   }
 }
 
