@@ -47,7 +47,7 @@ void Check(const char* op, const View<const float, 2>& x, const Matrix& w,
 
 const MatMulKernel& KernelFor(const Context& ctx, const Matrix& w) {
   const CpuKernels& kernels = ctx.kernels();
-  const bool wide = w.group % (kWideBlocks * kQuantBlock) == 0 || w.group >= w.cols;
+  const bool wide = w.group % kScaleColumns == 0 || w.group >= w.cols;
   if (w.format == WeightFormat::kInt8Tiles) {
     return wide ? kernels.matmul_int8_wide : kernels.matmul_int8;
   }
@@ -238,7 +238,7 @@ std::size_t MatMulGeGluScratchBytes(std::int64_t rows, std::int64_t max_cols, in
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
   // The widest operand is f32, its rows padded to tiles of 2 to 6. Those of tiles of 16 rows have
   // values of at most 2 bytes, and (rows + 15) · 2 ≤ (rows + 7) · 4. Columns are padded to at most
-  // 64.
+  // 64, those of one byte to 128.
   return static_cast<std::size_t>(rows + 7) * static_cast<std::size_t>(RoundUp(max_cols, 64)) *
          sizeof(float);
 }

@@ -15,22 +15,15 @@ CULET_ON_EVERY_LEVEL(QuantizedMatMulTest);
 
 constexpr WeightFormat kTiles[] = {WeightFormat::kInt8Tiles, WeightFormat::kInt4Tiles};
 
-// Columns of x that share a scale.
-std::int64_t SharedColumns(std::int64_t k, std::int64_t group) {
-  return group % 64 == 0 || group >= k ? 64 : 32;
-}
-
-// x as the product with weights in groups of `group` sees it: int8 in groups of 32 or 64, in
-// double.
-std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, std::int64_t k,
-                              std::int64_t group) {
-  const std::int64_t columns = SharedColumns(k, group);
+// x as products with integer weights see it: int8 in groups of 128, in double.
+std::vector<double> Quantized(const std::vector<float>& x, std::int64_t rows, std::int64_t k) {
+  constexpr std::int64_t kColumns = 128;
   std::vector<double> result(x.size());
   for (std::int64_t r = 0; r < rows; ++r) {
-    for (std::int64_t i = 0; i < k; i += columns) {
-      std::int8_t q[64];
-      QuantGroup groups[2];
-      const std::int64_t count = std::min(columns, k - i);
+    for (std::int64_t i = 0; i < k; i += kColumns) {
+      std::int8_t q[kColumns];
+      QuantGroup groups[4];
+      const std::int64_t count = std::min(kColumns, k - i);
       QuantizeGroups(x.data() + r * k + i, count, 0, q, groups);
       for (std::int64_t j = 0; j < count; ++j) {
         result[static_cast<std::size_t>(r * k + i + j)] =
@@ -46,7 +39,7 @@ void CheckAgainstFormula(Context& ctx, WeightFormat format, std::int64_t rows, s
                          DType scales = DType::kBF16) {
   Random random(static_cast<std::uint64_t>(rows * 1000003 + n * 1009 + k));
   const std::vector<float> x = RandomFloats(random, rows * k, values);
-  const std::vector<double> seen = Quantized(x, rows, k, group);
+  const std::vector<double> seen = Quantized(x, rows, k);
   const QuantMatrix w(random, format, n, k, group, 1, scales);
   Guarded input(rows, k);
   Guarded out(rows, n);
@@ -71,9 +64,11 @@ void CheckAgainstFormula(Context& ctx, WeightFormat format, std::int64_t rows, s
 
 TEST_P(QuantizedMatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
   for (const WeightFormat format : kTiles) {
-    for (const std::int64_t k : {1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 130}) {
+    for (const std::int64_t k :
+         {1, 3, 4, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 129, 260}) {
       CheckAgainstFormula(ctx(), format, 1, 17, k, 32, Values::kOrdinary);
-      CheckAgainstFormula(ctx(), format, 7, 16, k, 64, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), format, 7, 16, k, 128, Values::kOrdinary);
+      CheckAgainstFormula(ctx(), format, 18, 16, k, 128, Values::kOrdinary);
     }
     for (const std::int64_t n : {1, 2, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 130}) {
       CheckAgainstFormula(ctx(), format, 2, n, 70, 32, Values::kOrdinary);
@@ -83,7 +78,8 @@ TEST_P(QuantizedMatMulTest, EqualsTheFormulaAtEverySizeAroundATile) {
       CheckAgainstFormula(ctx(), format, rows, 20, 97, 32, Values::kOrdinary);
     }
     // More rows than one pass beside a strip of weights has.
-    CheckAgainstFormula(ctx(), format, 100, 70, 2100, 64, Values::kOrdinary);
+    CheckAgainstFormula(ctx(), format, 100, 70, 2100, 128, Values::kOrdinary);
+    CheckAgainstFormula(ctx(), format, 12, 20, 700, 64, Values::kOrdinary);
     CheckAgainstFormula(ctx(), format, 3, 20, 3000, 1 << 20, Values::kOrdinary);
     CheckAgainstFormula(ctx(), format, 33, 20, 2100, 96, Values::kOrdinary);
   }
@@ -256,7 +252,7 @@ TEST_P(QuantizedMatMulTest, ManyTargetsOfMixedFormatsEqualOneByOneBitForBit) {
   for (const auto& [rows, k] : {std::pair<std::int64_t, std::int64_t>{1, 100}, {30, 700}}) {
     const std::vector<float> x = RandomFloats(random, rows * k);
     const View<const float, 2> input(x.data(), {rows, k});
-    const QuantMatrix a(random, WeightFormat::kInt8Tiles, 70, k, 64);
+    const QuantMatrix a(random, WeightFormat::kInt8Tiles, 70, k, 128);
     const QuantMatrix b(random, WeightFormat::kInt4Tiles, 17, k, 32);
     const TestMatrix c(DType::kBF16, 33, k, RandomFloats(random, 33 * k));
     Guarded out_a(rows, 70), out_b(rows, 17), out_c(rows, 33);
@@ -295,7 +291,7 @@ TEST_P(QuantizedMatMulTest, GeGluEqualsItsTwoProductsAndGeluMulBitForBit) {
     if (GetParam() == CpuLevel::kPlain && rows * n > 30000) continue;  // slow, and has no blocks
     const std::vector<float> x = RandomFloats(random, rows * k);
     const View<const float, 2> input(x.data(), {rows, k});
-    const QuantMatrix a(random, WeightFormat::kInt8Tiles, n, k, 64);
+    const QuantMatrix a(random, WeightFormat::kInt8Tiles, n, k, 128);
     const QuantMatrix b(random, WeightFormat::kInt4Tiles, n, k, 32);
     const QuantMatrix c(random, WeightFormat::kInt4Tiles, n, k, 32);
     const TestMatrix d(DType::kBF16, n, k, RandomFloats(random, n * k));
@@ -322,8 +318,8 @@ TEST_P(QuantizedMatMulTest, OneRowEqualsItselfAmongManyAtEveryGroupBitForBit) {
   if (GetParam() == CpuLevel::kPlain) GTEST_SKIP() << "slow, and has no blocks";
   Random random(99);
   for (const WeightFormat format : kTiles) {
-    for (const std::int64_t k : {31, 33, 64, 96, 97, 513, 768, 800, 1537}) {
-      for (const std::int64_t group : {32, 64, 96, 160, 320, 1632}) {
+    for (const std::int64_t k : {31, 33, 64, 96, 128, 225, 513, 768, 800, 1537}) {
+      for (const std::int64_t group : {32, 64, 96, 128, 160, 384, 1664}) {
         const DType scales = (k + group) % 2 == 0 ? DType::kBF16 : DType::kF32;
         const std::int64_t n = 16 * (1 + (k + group) % 19) + k % 16;
         const QuantMatrix w(random, format, n, k, group, 1, scales);
@@ -364,16 +360,17 @@ TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
   Random random(7);
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  const std::int64_t k = 150;
+  const std::int64_t k = 300;
   for (const WeightFormat format : kTiles) {
-    for (const std::int64_t group : {32, 64}) {
+    for (const std::int64_t group : {32, 128}) {
       const QuantMatrix w(random, format, 20, k, group);
       Matrix stepped = w.matrix();
       stepped.input_scale = 0.5f;
       for (const auto& [matrix, bad] :
            {std::pair{w.matrix(), inf}, {w.matrix(), nan}, {stepped, nan}}) {
         for (const std::int64_t rows : {2, 18}) {
-          for (const std::int64_t at : {3, 40, 70, 100, 130, 149}) {  // halves of 64, and a rest
+          for (const std::int64_t at :
+               {3, 40, 70, 100, 250, 270, 299}) {  // quarters of 128, and a rest
             std::vector<float> x = RandomFloats(random, rows * k);
             x[static_cast<std::size_t>(at)] = bad;
             Guarded out(rows, 20);
@@ -393,26 +390,25 @@ TEST_P(QuantizedMatMulTest, InfinitiesAndNanShowInEverySumOverThem) {
 // scales as parts of themselves. Where sums begin is two numbers, or one: their sum.)
 TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
   Random random(8);
-  for (const std::int64_t k : {1, 31, 32, 33, 100, 1536}) {
+  for (const std::int64_t k : {1, 31, 32, 33, 100, 128, 300, 1536}) {
     for (const Values values :
          {Values::kOrdinary, Values::kTiny, Values::kHuge, Values::kOutlier}) {
       std::vector<float> x = RandomFloats(random, 3 * k, values);
       x[0] = 1e-38f;
-      if (k > 64) std::fill(x.begin() + 32, x.begin() + 64, 1e-36f);  // a group that is zero
+      if (k > 256) std::fill(x.begin() + 128, x.begin() + 256, 1e-36f);  // a group that is zero
       for (const float scale : {0.0f, 0.0137f}) {
-        for (const std::int64_t columns : {32, 64}) {
+        for (const bool wide : {false, true}) {
           const CpuKernels& kernels = ctx().kernels();
-          const MatMulKernel& kernel =
-              columns == 32 ? kernels.matmul_int4 : kernels.matmul_int4_wide;
+          const MatMulKernel& kernel = wide ? kernels.matmul_int4_wide : kernels.matmul_int4;
           std::vector<std::byte> operand(kernel.operand_bytes(3, k));
           kernel.pack(x.data(), k, 3, k, 0, 3, scale, operand.data());
           const QuantizedRows packed(operand.data(), 3, k);
           const bool one_start = kernel.level >= CpuLevel::kAvx512Vnni;
           for (std::int64_t r = 0; r < 3; ++r) {
-            for (std::int64_t i = 0; i < k; i += columns) {
-              std::int8_t q[64];
-              QuantGroup groups[2];
-              const std::int64_t count = std::min(columns, k - i);
+            for (std::int64_t i = 0; i < k; i += 128) {
+              std::int8_t q[128];
+              QuantGroup groups[4];
+              const std::int64_t count = std::min<std::int64_t>(128, k - i);
               QuantizeGroups(x.data() + r * k + i, count, scale, q, groups);
               std::int32_t sum_of_starts = 0, sum_of_packed = 0;
               for (std::int64_t b = 0; b * 32 < count; ++b) {
@@ -426,8 +422,9 @@ TEST_P(QuantizedMatMulTest, PackedRowsEqualTheDefinitionBitForBit) {
                             (one_start || std::ranges::equal(got.start, groups[b].start)))
                     << "k " << k << ", group " << i / 32 + b << " of row " << r << ", scale "
                     << scale << ", seed " << TestSeed();
-                // Of groups that share a scale, sums run from the first one's start on.
-                EXPECT_TRUE(!one_start || b == 0 || start == 0);
+                // Where a sum runs over all of them, it does so from the first one's start on.
+                EXPECT_TRUE(!one_start ||
+                            (wide ? b == 0 || start == 0 : sum_of_packed == sum_of_starts));
               }
               EXPECT_TRUE(!one_start || sum_of_packed == sum_of_starts);
             }

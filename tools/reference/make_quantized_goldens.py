@@ -25,9 +25,8 @@ import reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_OUT = os.path.join(HERE, "..", "..", "tests", "golden", "quantized")
-# Columns of a group of activations, as culet quantises them: beside weights in groups of 32, and of more.
-BLOCK = 32
-WIDE_BLOCK = 64
+# Columns of a group of activations, as culet quantises them.
+BLOCK = 128
 
 
 @dataclasses.dataclass
@@ -363,10 +362,6 @@ def write_case(case, folder):
     return prompt_of(case, 0), write(case, folder)
 
 
-def block_of(case):
-    return BLOCK if case.method == "packed" and case.group == BLOCK else WIDE_BLOCK
-
-
 def rounds_freely(case):
     """Says of a module whether culet rounds its input with scales of the input's own."""
     def of(name, module):
@@ -385,7 +380,7 @@ def make_case(case, out):
     tensors = {"input_ids": ids, "logits": logits}
     tensors.update({f"hidden.{i}": rows for i, rows in enumerate(hidden)})
     if case.method != "gemma" or not case.calibrated:
-        tensors["logits_int8"] = run_rounded(model, ids, rounds_freely(case), block_of(case))
+        tensors["logits_int8"] = run_rounded(model, ids, rounds_freely(case), BLOCK)
     for name, tensor in tensors.items():
         assert torch.isfinite(tensor.double()).all(), f"{case.name}: {name} is not finite"
     metadata = {"case": case.name, "seed": str(case.seed), "description": case.note,

@@ -111,7 +111,8 @@ struct CpuKernels {
   // Integer weights in tiles; x is quantised by `pack` (ops/cpu/quantized_rows.h).
   MatMulKernel matmul_int8;
   MatMulKernel matmul_int4;
-  // For weights whose groups are multiples of kWideBlocks blocks, or whole rows: so are those of x.
+  // For weights whose groups are multiples of kScaleBlocks blocks, or whole rows: a sum may run
+  // over so many before it meets a scale, of weights or of x.
   MatMulKernel matmul_int8_wide;
   MatMulKernel matmul_int4_wide;
 

@@ -167,14 +167,43 @@ class Strips {
     }
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t pairs) const {
-    const std::int64_t over = pairs * kStripSteps;
+                std::int64_t panels) const {
+    const std::int64_t over = (panels + 1) / 2 * kStripSteps;
     const std::int64_t columns = std::min(count * kStep, w_.cols - step * kStep);
     return {At(n, step * kStep), columns * 2, w_.cols * 2, std::min(kStripOutputs, end - n), over};
   }
-  template <int kPanels>
-  void Add(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
+  void Add(std::int64_t first, std::int64_t last, std::int64_t step, std::int64_t count, float* acc,
            Fetcher& fetcher) const {
+    for (std::int64_t panel = first; panel < last; panel += 2, acc += 4 * kSums) {
+      if (panel + 1 < last) {
+        AddPanels<2>(panel, step, count, acc, fetcher);
+      } else {
+        AddPanels<1>(panel, step, count, acc, fetcher);
+      }
+    }
+  }
+  static CULET_INLINE void Put(const float* acc, std::int64_t strip_sums, std::int64_t rows,
+                               std::int64_t count, float* out, std::int64_t out_stride) {
+    for (std::int64_t n = 0; n < count; n += kOutputs) {
+      PutTile(acc + n / kStripOutputs * strip_sums + n / kOutputs % 2 * kSums, rows,
+              std::min(kOutputs, count - n), out + n, out_stride);
+    }
+  }
+  // Sums of 16 outputs, `count` of them wanted.
+  static CULET_INLINE void PutTile(const float* sums, std::int64_t rows, std::int64_t count,
+                                   float* out, std::int64_t out_stride) {
+    const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
+    __m512 turned[16];
+    Transpose(sums, turned);
+    for (std::int64_t r = 0; r < 16; ++r) {
+      if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
+    }
+  }
+
+ private:
+  template <int kPanels>
+  CULET_INLINE void AddPanels(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
+                              Fetcher& fetcher) const {
     alignas(64) float sums[2 * kPanels * kSums];
     const std::int64_t panel_size = Padded(w_.cols, kStep) * kPanelRows;
     const std::uint16_t* x = x_ + panel * panel_size + step * kTileElements;
@@ -193,21 +222,13 @@ class Strips {
       }
       fetcher.Step();
     }
-    StoreSums<kPanels>(sums);
-    AddSums(sums, 2 * kPanels * kSums, acc);
-  }
-  static CULET_INLINE void Put(const float* sums, std::int64_t rows, std::int64_t count, float* out,
-                               std::int64_t out_stride) {
-    if (count <= 0) return;
-    const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
-    __m512 turned[16];
-    Transpose(sums, turned);
-    for (std::int64_t r = 0; r < 16; ++r) {
-      if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
+    if (step == 0) {
+      StoreSums<kPanels>(acc);
+    } else {
+      StoreSums<kPanels>(sums);
+      AddSums(sums, 2 * kPanels * kSums, acc);
     }
   }
-
- private:
   CULET_INLINE const std::uint16_t* At(std::int64_t n, std::int64_t column) const {
     return static_cast<const std::uint16_t*>(w_.data) + n * w_.cols + column;
   }
@@ -254,7 +275,7 @@ void RunFew(const std::uint16_t* x, std::int64_t rows, const Matrix& w, std::int
     TileStore<0>(sums, 64);
     AddSums(sums, kSums, acc);
   }
-  Strips::Put(acc, rows, count, out, out_stride);
+  Strips::PutTile(acc, rows, count, out, out_stride);
 }
 
 void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,

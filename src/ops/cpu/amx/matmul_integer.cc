@@ -41,34 +41,54 @@ inline constexpr std::int64_t kBlockBytes = kTileOutputs * kQuantBlock;  // of w
 inline constexpr std::int64_t kBehind = 3;
 inline constexpr std::int64_t kSumsKept = 4;  // products; a power of two beyond kBehind
 
-// The operand: rows in panels, values [panels][steps][16 rows][a step's columns], then scales
-// [panels][steps][16]. A step is kBlocks groups that share a scale.
+// The operand: rows in panels, values [panels][steps][tiles][16 rows][a tile's columns], then
+// scales [panels][groups][16]. A step is what an exact sum runs over: kBlocks blocks, half of a
+// tile or kTiles whole ones.
 template <int kBlocks>
 class Panels {
  public:
   static constexpr std::int64_t kStep = kBlocks * kQuantBlock;
+  static constexpr std::int64_t kTileColumns = std::min<std::int64_t>(kStep, 64);
+  static constexpr int kTiles = kStep / kTileColumns;
+  static constexpr std::int64_t kGroupSteps = kScaleColumns / kStep;  // that share a scale
 
   Panels(const std::byte* operand, std::int64_t rows, std::int64_t k)
-      : steps_(Padded(k, kStep) / kStep),
+      : steps_(Steps(k)),
         values_(reinterpret_cast<std::int8_t*>(const_cast<std::byte*>(operand))),
         scales_(reinterpret_cast<float*>(values_ + Padded(rows, kPanelRows) * steps_ * kStep)) {}
 
   static std::size_t Bytes(std::int64_t rows, std::int64_t k) {
-    return static_cast<std::size_t>(Padded(rows, kPanelRows) * Padded(k, kStep) / kStep) *
-           (kStep + sizeof(float));
+    return static_cast<std::size_t>(Padded(rows, kPanelRows)) *
+           (static_cast<std::size_t>(Steps(k) * kStep) +
+            static_cast<std::size_t>(Groups(Steps(k))) * sizeof(float));
   }
 
   std::int64_t steps() const { return steps_; }
-  CULET_INLINE std::int8_t* values(std::int64_t row, std::int64_t step) const {
-    return values_ + (Place(row, step) + row % kPanelRows) * kStep;
+  std::int64_t groups() const { return Groups(steps_); }
+  // The tiles of a step.
+  CULET_INLINE std::int8_t* values(std::int64_t panel, std::int64_t step) const {
+    return values_ + (panel * steps_ + step) * kPanelRows * kStep;
   }
-  CULET_INLINE float* scales(std::int64_t row, std::int64_t step) const {
-    return scales_ + Place(row, step) + row % kPanelRows;
+  // Of the rows of a panel, in the group that `step` is in.
+  CULET_INLINE float* scales(std::int64_t panel, std::int64_t step) const {
+    return scales_ + (panel * groups() + step / kGroupSteps) * kPanelRows;
+  }
+  // kScaleColumns columns from those of `step` on.
+  CULET_INLINE void Store(std::int64_t row, std::int64_t step, const std::int8_t* q,
+                          float scale) const {
+    const std::int64_t panel = row / kPanelRows;
+    scales(panel, step)[row % kPanelRows] = scale;
+    std::int8_t* to = values(panel, step) + row % kPanelRows * kTileColumns;
+    const std::int64_t tiles = std::min(kGroupSteps, steps_ - step) * kTiles;
+    for (std::int64_t t = 0; t < tiles; ++t) {
+      std::memcpy(to + t * kPanelRows * kTileColumns, q + t * kTileColumns, kTileColumns);
+    }
   }
 
  private:
-  CULET_INLINE std::int64_t Place(std::int64_t row, std::int64_t step) const {
-    return (row / kPanelRows * steps_ + step) * kPanelRows;
+  static std::int64_t Steps(std::int64_t k) { return Padded(k, kStep) / kStep; }
+  static std::int64_t Groups(std::int64_t steps) {
+    return Padded(steps, kGroupSteps) / kGroupSteps;
   }
 
   std::int64_t steps_;
@@ -88,20 +108,19 @@ void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t
   const Panels<kBlocks> panels(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
     const float* from = x + row * x_stride;
-    for (std::int64_t step = 0; step < panels.steps(); ++step, from += panels.kStep) {
-      const std::int64_t left = k - step * panels.kStep;
-      std::int8_t* values = panels.values(row, step);
-      QuantGroup groups[kBlocks];
-      QuantizeBlocks<kBlocks>(from, left, scale, values, groups);
-      // The second of two blocks where k ends after the first.
-      if (left <= panels.kStep - kQuantBlock) std::memset(values + kQuantBlock, 0, kQuantBlock);
-      *panels.scales(row, step) = groups[0].scale;
+    for (std::int64_t i = 0; i < k; i += kScaleColumns) {
+      std::int8_t q[kScaleColumns] = {};  // zero beyond k
+      QuantGroup groups[kScaleBlocks];
+      QuantizeBlocks(from + i, k - i, scale, q, groups);
+      panels.Store(row, i / panels.kStep, q, groups[0].scale);
     }
   }
   if (end < rows) return;
   // Rows beyond the last: what is there is computed with and dropped, but subnormals would be slow.
   for (std::int64_t row = rows; row < Padded(rows, kPanelRows); ++row) {
-    for (std::int64_t step = 0; step < panels.steps(); ++step) *panels.scales(row, step) = 0;
+    for (std::int64_t step = 0; step < panels.steps(); step += panels.kGroupSteps) {
+      panels.scales(row / kPanelRows, step)[row % kPanelRows] = 0;
+    }
   }
 }
 
@@ -125,30 +144,66 @@ CULET_INLINE void Unpack(const std::uint8_t* from, std::int8_t* to) {
   }
 }
 
-// The sums of a block of 16 rows and 16 outputs go to their f32 sums, some rows at a time.
-struct TakenUp {
-  const std::int32_t* sums;
-  const float* of_rows;
-  __m512 of_weights;
+// Scales of weights, of one step after the other.
+template <bool kWide>
+struct Scales {
+  const std::byte* at = nullptr;
+  std::int64_t left = 0;         // steps of the group that they are of
+  std::int64_t group_steps = 0;  // of the groups that follow
 
-  template <int kFrom, int kTo>
-  CULET_INLINE void Rows(__m512* acc) const {
-#pragma GCC unroll 16
-    for (int r = kFrom; r < kTo; ++r) {
-      const __m512 scale = _mm512_mul_ps(of_weights, _mm512_set1_ps(of_rows[r]));
-      const __m512i whole = _mm512_load_si512(sums + r * kTileOutputs);
-      acc[r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, acc[r]);
-    }
+  CULET_INLINE __m512 Here() const { return LoadScales<kWide>(at); }
+  CULET_INLINE void Next() {
+    if (--left > 0) return;
+    left = group_steps;
+    at += kOutputs * (kWide ? 4 : 2);
   }
 };
+
+// What follows is by recursion, not in loops: those are unrolled too late for g++ 12 to keep arrays
+// in registers.
+
+// Rows [kRow, kTo) of a step's exact sums, in scales of weights, are added to those of the steps
+// before it that share a scale of x.
+template <int kRow, int kTo, bool kFirst>
+CULET_INLINE void ScaleRows(const std::int32_t* sums, __m512 of_weights, __m512* scaled) {
+  if constexpr (kRow < kTo) {
+    const __m512 whole = _mm512_cvtepi32_ps(_mm512_load_si512(sums + kRow * kOutputs));
+    scaled[kRow] = kFirst ? _mm512_mul_ps(whole, of_weights)
+                          : _mm512_fmadd_ps(whole, of_weights, scaled[kRow]);
+    ScaleRows<kRow + 1, kTo, kFirst>(sums, of_weights, scaled);
+  }
+}
+// And these, in scales of x, to the f32 sums of all columns.
+template <int kRow, int kTo>
+CULET_INLINE void AddRows(const __m512* scaled, const float* of_rows, __m512* acc) {
+  if constexpr (kRow < kTo) {
+    acc[kRow] = _mm512_fmadd_ps(scaled[kRow], _mm512_set1_ps(of_rows[kRow]), acc[kRow]);
+    AddRows<kRow + 1, kTo>(scaled, of_rows, acc);
+  }
+}
+// f32 sums [16, 16]; zero if none are there yet.
+template <int kRow = 0>
+CULET_INLINE void LoadRows(const float* from, bool there, __m512* acc) {
+  if constexpr (kRow < kPanelRows) {
+    acc[kRow] = _mm512_maskz_loadu_ps(there ? 0xffff : 0, from + kRow * kOutputs);
+    LoadRows<kRow + 1>(from, there, acc);
+  }
+}
+template <int kRow = 0>
+CULET_INLINE void StoreRows(const __m512* acc, float* to) {
+  if constexpr (kRow < kPanelRows) {
+    _mm512_store_ps(to + kRow * kOutputs, acc[kRow]);
+    StoreRows<kRow + 1>(acc, to);
+  }
+}
 
 // For ManyRows.
 template <bool kInt4, bool kWide, int kBlocks>
 class Strips {
  public:
-  static constexpr std::int64_t kStep = kBlocks * kQuantBlock;
+  static constexpr std::int64_t kStep = Panels<kBlocks>::kStep;
   static constexpr std::int64_t kStepBytes = kStep;
-  static constexpr std::int64_t kStripSteps = kBlocks == 1 ? 16 : 12;
+  static constexpr std::int64_t kStripSteps = kBlocks == 1 ? 16 : 24 / kBlocks;
 
   Strips(const Matrix& w, const Panels<kBlocks>& x)
       : w_(w),
@@ -174,35 +229,42 @@ class Strips {
     }
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t pairs) const {
-    // AddTile has a step of it where it both multiplies and takes up; a pair is four of them.
-    const std::int64_t over = pairs * 4 * (kStripSteps - kBehind);
+                std::int64_t panels) const {
+    // Steps of the fetcher while Add passes whole strips.
+    const std::int64_t over =
+        panels * 2 * (kBlocks == 1 ? kStripSteps / kGroupSteps : kStripSteps - kBehind);
     const std::uint8_t* first = DataAt(n, step);
     const std::uint8_t* second = DataAt(Second(n, end), step);
     return {first, count * kBlocks * kDataBytes, second - first, first == second ? 1 : 2, over};
   }
-  template <int kPanels>
-  void Add(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
+  void Add(std::int64_t first, std::int64_t last, std::int64_t step, std::int64_t count, float* to,
            Fetcher& fetcher) const {
-    for (std::int64_t p = panel; p < panel + kPanels; ++p) {
-      for (int t = 0; t < 2; ++t, acc += kSums) {
-        AddTile(p * kPanelRows, step, count, t, acc, fetcher);
-      }
+    if constexpr (kBlocks == 1) {
+      AddNarrow(first, last, step, count, to, fetcher);
+    } else {
+      AddWide(first, last, step, count, to, fetcher);
     }
   }
-  static CULET_INLINE void Put(const float* sums, std::int64_t rows, std::int64_t count, float* out,
-                               std::int64_t out_stride) {
-    if (count <= 0) return;
-    const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      _mm512_mask_storeu_ps(out + r * out_stride, mask, _mm512_load_ps(sums + r * kOutputs));
+  static CULET_INLINE void Put(const float* acc, std::int64_t strip_sums, std::int64_t rows,
+                               std::int64_t count, float* out, std::int64_t out_stride) {
+    for (std::int64_t r = 0; r < rows; ++r, acc += kOutputs, out += out_stride) {
+      for (std::int64_t n = 0; n < count; n += kOutputs) {
+        const __m512 sums =
+            _mm512_load_ps(acc + n / kStripOutputs * strip_sums + n / kOutputs % 2 * kSums);
+        const __mmask16 mask = count - n >= kOutputs ? 0xffff : FirstLanes(count - n);
+        _mm512_mask_storeu_ps(out + n, mask, sums);
+      }
     }
   }
 
  private:
   static constexpr std::int64_t kDataBytes = kInt4 ? kBlockBytes / 2 : kBlockBytes;  // of a block
-  static constexpr std::int64_t kTileBytes = kBlocks * kBlockBytes;  // of weights, and of x
-  static constexpr std::int64_t kScaleBytes = kTileOutputs * (kWide ? 4 : 2);
+  static constexpr int kTiles = Panels<kBlocks>::kTiles;
+  static constexpr std::int64_t kGroupSteps = Panels<kBlocks>::kGroupSteps;
+  static constexpr std::int64_t kRowBytes = Panels<kBlocks>::kTileColumns;  // of a tile of x
+  // Of a tile of weights, and of x.
+  static constexpr std::int64_t kTileBytes = kTileOutputs * kRowBytes;
+  static constexpr std::int64_t kFilledBytes = kTiles * kTileBytes;  // of a step
 
   CULET_INLINE const std::uint8_t* DataAt(std::int64_t n, std::int64_t step) const {
     return static_cast<const std::uint8_t*>(w_.data) + layout_.byte(n, step * kStep);
@@ -212,55 +274,170 @@ class Strips {
     return n + kOutputs < end ? n + kOutputs : n;
   }
 
-  // 16 rows times the 16 outputs of tile t.
-  void AddTile(std::int64_t row, std::int64_t step, std::int64_t count, int t, float* sums_so_far,
-               Fetcher& fetcher) const {
-    alignas(64) std::int32_t sums[kSumsKept][kSums];
-    const std::int8_t* x = x_.values(row, step);
-    const std::int8_t* w = tiles_[t];
-    __m512 acc[kPanelRows];
-#pragma GCC unroll 16
-    for (int r = 0; r < kPanelRows; ++r) acc[r] = _mm512_load_ps(sums_so_far + r * kOutputs);
-    const std::int64_t first = std::min(count, kBehind);
-    for (std::int64_t block = 0; block < first; ++block, x += kTileBytes, w += kTileBytes) {
-      TileZero<0>();
-      TileLoad<4>(x, kStep);
-      TileLoad<6>(w, 64);
+  // The exact sums of a step.
+  static CULET_INLINE void Multiply(const std::int8_t* x, const std::int8_t* w,
+                                    std::int32_t* sums) {
+    TileZero<0>();
+    for (int tile = 0; tile < kTiles; ++tile) {
+      TileLoad<4>(x + tile * kTileBytes, kRowBytes);
+      TileLoad<6>(w + tile * kTileBytes, 64);
       TileDotInt8<0, 4, 6>();
-      TileStore<0>(sums[block], 64);
     }
-    TakenUp taken = {sums[0], x_.scales(row, step), _mm512_setzero_ps()};
-    const std::byte* scales = scales_[t];
-    std::int64_t left = left_;
-    for (std::int64_t block = first; block < count; ++block, x += kTileBytes, w += kTileBytes) {
-      TileZero<0>();
-      TileLoad<4>(x, kStep);
-      taken.of_weights = LoadScales<kWide>(scales);
-      taken.template Rows<0, 4>(acc);
-      TileLoad<6>(w, 64);
-      taken.template Rows<4, 8>(acc);
-      TileDotInt8<0, 4, 6>();
-      taken.template Rows<8, 16>(acc);
-      TileStore<0>(sums[block % kSumsKept], 64);
-      Next(sums[(block + 1 - first) % kSumsKept], &taken, &left, &scales);
-      fetcher.Step();
-    }
-    for (std::int64_t block = count - first; block < count; ++block) {
-      taken.sums = sums[block % kSumsKept];
-      taken.of_weights = LoadScales<kWide>(scales);
-      taken.template Rows<0, 16>(acc);
-      Next(sums[0], &taken, &left, &scales);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < kPanelRows; ++r) _mm512_store_ps(sums_so_far + r * kOutputs, acc[r]);
+    TileStore<0>(sums, 64);
   }
-  CULET_INLINE void Next(const std::int32_t* sums, TakenUp* taken, std::int64_t* left,
-                         const std::byte** scales) const {
-    taken->sums = sums;
-    taken->of_rows += kPanelRows;
-    if (--*left > 0) return;
-    *left = group_steps_;
-    *scales += kScaleBytes;
+
+  // Steps of one tile that share a scale of x, and where their sums go.
+  struct Group {
+    const std::int8_t* x = nullptr;
+    const std::int8_t* w = nullptr;
+    std::int64_t steps = 0;
+    const float* of_rows = nullptr;
+    Scales<kWide> of_weights;
+    bool added = false;  // to what is there
+    float* to = nullptr;
+  };
+
+  // Multiply, and ScaleRows of an earlier step: in turns, as else one waits for the other.
+  template <bool kFirst>
+  static CULET_INLINE void Both(const std::int8_t* x, const std::int8_t* w, std::int32_t* sums,
+                                const std::int32_t* before, __m512 of_weights, __m512* scaled) {
+    TileZero<0>();
+    TileLoad<4>(x, kRowBytes);
+    ScaleRows<0, 4, kFirst>(before, of_weights, scaled);
+    TileLoad<6>(w, 64);
+    ScaleRows<4, 8, kFirst>(before, of_weights, scaled);
+    TileDotInt8<0, 4, 6>();
+    ScaleRows<8, 16, kFirst>(before, of_weights, scaled);
+    TileStore<0>(sums, 64);
+  }
+  static CULET_INLINE void Finish(const Group& group, const __m512* scaled) {
+    __m512 acc[kPanelRows];
+    LoadRows(group.to, group.added, acc);
+    AddRows<0, kPanelRows>(scaled, group.of_rows, acc);
+    StoreRows(acc, group.to);
+  }
+
+  // The unit is a group of steps ahead of vector instructions, of this tile or the next one.
+  [[gnu::noinline]] void AddNarrow(std::int64_t first, std::int64_t last, std::int64_t step,
+                                   std::int64_t count, float* to, Fetcher& fetcher) const {
+    alignas(64) std::int32_t sums[2][kGroupSteps][kSums];
+    Group before;  // none
+    int half = 0;
+    for (std::int64_t panel = first; panel < last; ++panel) {
+      for (int t = 0; t < 2; ++t, to += kSums) {
+        Scales<kWide> of_weights = {scales_[t], left_, group_steps_};
+        for (std::int64_t s = 0; s < count; s += kGroupSteps, half ^= 1) {
+          const Group group = {x_.values(panel, step + s),
+                               tiles_[t] + s * kFilledBytes,
+                               std::min(kGroupSteps, count - s),
+                               x_.scales(panel, step + s),
+                               of_weights,
+                               step + s > 0,
+                               to};
+          if (before.steps == kGroupSteps && group.steps == kGroupSteps) {
+            const std::int32_t* from = sums[half ^ 1][0];
+            __m512 scaled[kPanelRows];
+            Both<true>(group.x, group.w, sums[half][0], from, before.of_weights.Here(), scaled);
+            for (std::int64_t i = 1; i < kGroupSteps; ++i) {
+              before.of_weights.Next();
+              Both<false>(group.x + i * kFilledBytes, group.w + i * kFilledBytes, sums[half][i],
+                          from + i * kSums, before.of_weights.Here(), scaled);
+            }
+            Finish(before, scaled);
+          } else {
+            TakeUp(before, sums[half ^ 1][0]);
+            for (std::int64_t i = 0; i < group.steps; ++i) {
+              Multiply(group.x + i * kFilledBytes, group.w + i * kFilledBytes, sums[half][i]);
+            }
+          }
+          for (std::int64_t i = 0; i < group.steps; ++i) of_weights.Next();
+          before = group;
+          fetcher.Step();
+        }
+      }
+    }
+    TakeUp(before, sums[half ^ 1][0]);
+  }
+  static void TakeUp(Group group, const std::int32_t* sums) {
+    if (group.steps == 0) return;
+    __m512 scaled[kPanelRows];
+    ScaleRows<0, kPanelRows, true>(sums, group.of_weights.Here(), scaled);
+    for (std::int64_t i = 1; i < group.steps; ++i) {
+      group.of_weights.Next();
+      ScaleRows<0, kPanelRows, false>(sums + i * kSums, group.of_weights.Here(), scaled);
+    }
+    Finish(group, scaled);
+  }
+
+  // Rows [kRow, kTo) of a step that is a group by itself.
+  template <int kRow, int kTo>
+  static CULET_INLINE void TakeRows(const std::int32_t* sums, const float* of_rows,
+                                    __m512 of_weights, __m512* acc) {
+    __m512 scaled[kPanelRows];
+    ScaleRows<kRow, kTo, true>(sums, of_weights, scaled);
+    AddRows<kRow, kTo>(scaled, of_rows, acc);
+  }
+
+  // The unit is kBehind steps ahead of vector instructions, which have the f32 sums of a tile in
+  // registers.
+  [[gnu::noinline]] void AddWide(std::int64_t first, std::int64_t last, std::int64_t step,
+                                 std::int64_t count, float* to, Fetcher& fetcher) const {
+    alignas(64) std::int32_t sums[kSumsKept][kSums];
+    std::uint64_t next = 0;  // of the sums
+    const std::int64_t behind = std::min(count, kBehind);
+    const float* of_rows = nullptr;
+    Scales<kWide> of_weights;
+    __m512 acc[kPanelRows];
+    const auto before = [&](std::int64_t steps) {
+      return sums[(next - static_cast<std::uint64_t>(steps)) % kSumsKept];
+    };
+    const auto both = [&](const std::int8_t** x, const std::int8_t** w)
+        __attribute__((always_inline)) {
+      const std::int32_t* from = before(behind);
+      const __m512 scales = of_weights.Here();
+      TileZero<0>();
+      TileLoad<4>(*x, kRowBytes);
+      TakeRows<0, 4>(from, of_rows, scales, acc);
+      TileLoad<6>(*w, 64);
+      TakeRows<4, 8>(from, of_rows, scales, acc);
+      TileDotInt8<0, 4, 6>();
+      TileLoad<5>(*x + kTileBytes, kRowBytes);
+      TakeRows<8, 12>(from, of_rows, scales, acc);
+      TileLoad<7>(*w + kTileBytes, 64);
+      TakeRows<12, 16>(from, of_rows, scales, acc);
+      TileDotInt8<0, 5, 7>();
+      TileStore<0>(sums[next++ % kSumsKept], 64);
+      of_rows += kPanelRows;
+      of_weights.Next();
+      *x += kFilledBytes;
+      *w += kFilledBytes;
+    };
+    static_assert(kBlocks == 1 || kTiles == 2);
+    for (std::int64_t panel = first; panel < last; ++panel) {
+      for (int t = 0; t < 2; ++t, to += kSums) {
+        const std::int8_t* x = x_.values(panel, step);
+        const std::int8_t* w = tiles_[t];
+        if (panel == first && t == 0) {
+          for (std::int64_t s = 0; s < behind; ++s, x += kFilledBytes, w += kFilledBytes) {
+            Multiply(x, w, sums[next++ % kSumsKept]);
+          }
+        } else {
+          for (std::int64_t s = 0; s < behind; ++s) both(&x, &w);
+          StoreRows(acc, to - kSums);
+        }
+        of_rows = x_.scales(panel, step);
+        of_weights = {scales_[t], left_, group_steps_};
+        LoadRows(to, step > 0, acc);
+        for (std::int64_t s = behind; s < count; ++s) {
+          both(&x, &w);
+          fetcher.Step();
+        }
+      }
+    }
+    for (std::int64_t s = behind; s > 0; --s, of_rows += kPanelRows, of_weights.Next()) {
+      TakeRows<0, kPanelRows>(before(s), of_rows, of_weights.Here(), acc);
+    }
+    StoreRows(acc, to - kSums);
   }
 
   const Matrix& w_;
@@ -269,16 +446,19 @@ class Strips {
   std::int64_t group_steps_;  // that share scales
   std::int64_t left_ = 0;     // of the first one's group
   const std::byte* scales_[2] = {nullptr, nullptr};
-  alignas(64) std::int8_t tiles_[2][kStripSteps * kTileBytes];
+  alignas(64) std::int8_t tiles_[2][kStripSteps * kFilledBytes];
 };
 
 template <bool kInt4, bool kWide, int kBlocks>
 void RunMany(const Panels<kBlocks>& x, std::int64_t rows, const Matrix& w, std::int64_t begin,
              std::int64_t end, float* out, std::int64_t out_stride) {
   TileShapes shapes;
-  shapes.Set(0, kPanelRows, 64);       // sums [rows, 16] i32
-  shapes.Set(4, kPanelRows, x.kStep);  // x [rows, columns] i8
-  shapes.Set(6, x.kStep / 4, 64);      // weights [columns / 4, 16, 4] i8
+  constexpr int kColumns = static_cast<int>(Panels<kBlocks>::kTileColumns);
+  shapes.Set(0, kPanelRows, 64);  // sums [rows, 16] i32
+  for (int tile = 4; tile < 6; ++tile)
+    shapes.Set(tile, kPanelRows, kColumns);  // x [rows, columns] i8
+  for (int tile = 6; tile < 8; ++tile)
+    shapes.Set(tile, kColumns / 4, 64);  // [columns / 4, 16, 4] i8
   const TilesInUse tiles(shapes);
   Strips<kInt4, kWide, kBlocks> strips(w, x);
   ManyRows(strips, rows, x.steps(), out, out_stride).Run(begin, end);
@@ -313,8 +493,8 @@ MatMulKernel Int4Kernel() {
 void FillIntegerMatMulPart(CpuKernels& table) {
   table.matmul_int8 = Int8Kernel<1>();
   table.matmul_int4 = Int4Kernel<1>();
-  table.matmul_int8_wide = Int8Kernel<kWideBlocks>();
-  table.matmul_int4_wide = Int4Kernel<kWideBlocks>();
+  table.matmul_int8_wide = Int8Kernel<kScaleBlocks>();
+  table.matmul_int4_wide = Int4Kernel<kScaleBlocks>();
 }
 
 }  // namespace culet::amx

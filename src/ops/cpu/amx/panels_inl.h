@@ -49,11 +49,12 @@ class Fetcher {
 //   kStepBytes  of a row of x, in one tile
 //   kStripSteps  that a strip has at once
 //   Make(n, end, step, count)  the strip of the outputs n …, before `end`
-//   Ahead(n, end, step, count, pairs)  a Fetcher of what Make will read there, while Add comes
-//       `pairs` times
-//   Add<kPanels>(panel, step, count, acc, fetcher)  the strip times panels of x from `panel` on, to
-//       acc [kPanels][2 tiles][kSums]
-//   Put(acc, rows, count, out, stride)  sums of a tile to out[0 … rows, 0 … count)
+//   Ahead(n, end, step, count, panels)  a Fetcher of what Make will read there, while Add passes so
+//       many panels
+//   Add(first, last, step, count, acc, fetcher)  the strip times panels [first, last) of x, to acc
+//       [panels][2 tiles][kSums]; in step 0 what is there counts as zero
+//   Put(acc, strip_sums, rows, count, out, stride)  sums of a panel, a strip's so far from the one
+//       before, to out[0 … rows, 0 … count)
 template <typename Source>
 class ManyRows {
  public:
@@ -75,7 +76,6 @@ class ManyRows {
   // Outputs [begin, end) of the panels [first, last).
   void RunBlock(std::int64_t begin, std::int64_t end, std::int64_t first, std::int64_t last) {
     const std::int64_t strip_sums = (last - first) * 2 * kSums;
-    std::fill(acc_, acc_ + Padded(end - begin, kStripOutputs) / kStripOutputs * strip_sums, 0.0f);
     for (std::int64_t step = 0; step < steps_; step += kBlockSteps) {
       const std::int64_t step_end = std::min(steps_, step + kBlockSteps);
       float* acc = acc_;
@@ -83,15 +83,10 @@ class ManyRows {
         RunStrip(n, end, step, step_end, first, last, acc);
       }
     }
-    // Rows one after the other: their places in `out` are pages apart.
     for (std::int64_t panel = first; panel < last; ++panel) {
       const std::int64_t row = panel * kPanelRows;
-      for (std::int64_t n = begin; n < end; n += kOutputs) {
-        const std::int64_t tile = (n - begin) / kOutputs;
-        const float* sums = acc_ + tile / 2 * strip_sums + ((panel - first) * 2 + tile % 2) * kSums;
-        Source::Put(sums, std::min(kPanelRows, rows_ - row), std::min(kOutputs, end - n),
-                    out_ + row * out_stride_ + n, out_stride_);
-      }
+      Source::Put(acc_ + (panel - first) * 2 * kSums, strip_sums, std::min(kPanelRows, rows_ - row),
+                  end - begin, out_ + row * out_stride_ + begin, out_stride_);
     }
   }
   // Steps [begin, step_end) of the strip at n.
@@ -107,16 +102,9 @@ class ManyRows {
       Fetcher fetcher;
       if (next_n < end) {
         fetcher = source_.Ahead(next_n, end, next_step, std::min(kStripSteps, step_end - next_step),
-                                (last - first + 1) / 2);
+                                last - first);
       }
-      for (std::int64_t panel = first; panel < last; panel += 2) {
-        float* to = acc + (panel - first) * 2 * kSums;
-        if (panel + 1 < last) {
-          source_.template Add<2>(panel, step, count, to, fetcher);
-        } else {
-          source_.template Add<1>(panel, step, count, to, fetcher);
-        }
-      }
+      source_.Add(first, last, step, count, acc, fetcher);
     }
   }
 

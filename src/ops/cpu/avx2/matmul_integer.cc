@@ -284,9 +284,6 @@ CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q, QuantGroup
                       _mm256_permute2x128_si256(low, high, 0x31));
 }
 
-// Each block has sums of its own here.
-CULET_INLINE void JoinStarts(QuantGroup*) {}
-
 inline constexpr int kPanelRows = 4;
 inline constexpr int kPanelTiles = 1;
 #include "ops/cpu/simd/matmul_integer_inl.h"
@@ -318,10 +315,10 @@ void FillIntegerMatMulPart(CpuKernels& table) {
   constexpr CpuLevel kLevel = CpuLevel::kAvx2;
   constexpr auto kBytes8 = QuantizedRowsOf<std::int16_t>::Bytes;
   constexpr auto kBytes4 = QuantizedRows::Bytes;
-  table.matmul_int8 = {kLevel, 1, kBytes8, Pack<std::int16_t, 1>, Run<Int8Block>};
-  table.matmul_int4 = {kLevel, 1, kBytes4, Pack<std::int8_t, 1>, Run<Int4Block>};
-  table.matmul_int8_wide = {kLevel, 1, kBytes8, Pack<std::int16_t, kWideBlocks>, Run<Int8Block>};
-  table.matmul_int4_wide = {kLevel, 1, kBytes4, Pack<std::int8_t, kWideBlocks>, Run<Int4Block>};
+  table.matmul_int8 = {kLevel, 1, kBytes8, Pack<std::int16_t>, Run<Int8Block>};
+  table.matmul_int4 = {kLevel, 1, kBytes4, Pack<std::int8_t>, Run<Int4Block>};
+  table.matmul_int8_wide = table.matmul_int8;
+  table.matmul_int4_wide = table.matmul_int4;
   table.peak_int8 = Peak<Int8Step>;
   table.peak_int4 = Peak<Int4Step>;
   table.peak_int8_step = kPeakChains * 16;

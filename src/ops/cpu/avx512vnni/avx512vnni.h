@@ -5,7 +5,8 @@
 
 namespace culet::avx512vnni {
 
-// As MatMulKernel::pack and run, where kBlocks groups of x share a scale: 1 or kWideBlocks.
+// As MatMulKernel::pack and run, with sums that run over kBlocks blocks before they meet a
+// scale of weights: 1 or kScaleBlocks.
 template <int kBlocks>
 void PackInt8(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
               std::int64_t begin, std::int64_t end, float scale, std::byte* operand);

@@ -33,7 +33,7 @@ namespace {
 // clang-format on
 
 // How far ahead of each stream lines are fetched.
-inline constexpr std::int64_t kAheadBytes = 1024;
+inline constexpr std::int64_t kAheadBytes = 2048;
 
 CULET_INLINE void FetchAhead(const std::uint8_t* line) {
   FetchLine(reinterpret_cast<std::uintptr_t>(line) + kAheadBytes);
@@ -57,7 +57,7 @@ enum class Int8Value : std::int8_t {};
 template <int kTogether>
 struct Int4Block {
   using Value = std::int8_t;                 // of x
-  static constexpr int kBlocks = kTogether;  // that share a scale of x
+  static constexpr int kBlocks = kTogether;  // of an exact sum
   static constexpr std::int64_t kBytes = kTileOutputs * kQuantBlock / 2;
   static constexpr int kLines = 4;
   static constexpr int kHalves = 2;
@@ -143,29 +143,59 @@ void RunTilesOf(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t ro
     for (int r = 0; r < kRows; ++r) acc[t][r] = _mm512_setzero_ps();
   }
   std::int64_t left = group_blocks;  // of the group of weights
-  for (std::int64_t block = 0; block < blocks; block += Block::kBlocks) {
-    __m512i sums[kTiles][kRows];
+  // The exact sums of blocks [from, to).
+  const auto multiply = [&](std::int64_t from, std::int64_t to, __m512i(*sums)[kRows]) {
     for (int r = 0; r < kRows; ++r) {
-      const __m512i start = Spread(groups[r * blocks + block].start);
+      const __m512i start = Spread(groups[r * blocks + from].start);
       for (int t = 0; t < kTiles; ++t) sums[t][r] = start;
     }
     AddBlock<Block, kRows, kTiles>(data, values, stride, sums);
-    if (Block::kBlocks == 2 && block + 1 < blocks) {
-      AddBlock<Block, kRows, kTiles>(data, values + kQuantBlock, stride, sums);
-    }
-    for (int t = 0; t < kTiles; ++t) {
-      const __m512 of_weights = LoadScales<kWide>(scales[t]);
-      for (int r = 0; r < kRows; ++r) {
-        const __m512 scale = _mm512_set1_ps(groups[r * blocks + block].scale);
-        acc[t][r] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]),
-                                    _mm512_mul_ps(of_weights, scale), acc[t][r]);
+    values += kQuantBlock;
+    if constexpr (Block::kBlocks > 1) {
+      for (++from; from < to; ++from, values += kQuantBlock) {
+        AddBlock<Block, kRows, kTiles>(data, values, stride, sums);
       }
     }
-    values += Block::kBlocks * kQuantBlock;
+  };
+  const auto pass_scales = [&] {
     left -= Block::kBlocks;
-    if (left == 0) {
-      left = group_blocks;
-      for (int t = 0; t < kTiles; ++t) scales[t] += scale_step;
+    if (left > 0) return;
+    left = group_blocks;
+    for (int t = 0; t < kTiles; ++t) scales[t] += scale_step;
+  };
+  for (std::int64_t first = 0; first < blocks; first += kScaleBlocks) {
+    const std::int64_t last = std::min(first + kScaleBlocks, blocks);
+    // Of the columns that share a scale of x, in scales of weights.
+    __m512 scaled[kTiles][kRows];
+    __m512i sums[kTiles][kRows];
+    if constexpr (Block::kBlocks == kScaleBlocks) {
+      multiply(first, last, sums);
+      for (int t = 0; t < kTiles; ++t) {
+        const __m512 of_weights = LoadScales<kWide>(scales[t]);
+        for (int r = 0; r < kRows; ++r) {
+          scaled[t][r] = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[t][r]), of_weights);
+        }
+      }
+      pass_scales();
+    } else {
+      for (int t = 0; t < kTiles; ++t) {
+        for (int r = 0; r < kRows; ++r) scaled[t][r] = _mm512_setzero_ps();
+      }
+      for (std::int64_t block = first; block < last; ++block) {
+        multiply(block, block + 1, sums);
+        for (int t = 0; t < kTiles; ++t) {
+          const __m512 of_weights = LoadScales<kWide>(scales[t]);
+          for (int r = 0; r < kRows; ++r) {
+            scaled[t][r] =
+                _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[t][r]), of_weights, scaled[t][r]);
+          }
+        }
+        pass_scales();
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 of_row = _mm512_set1_ps(groups[r * blocks + first].scale);
+      for (int t = 0; t < kTiles; ++t) acc[t][r] = _mm512_fmadd_ps(scaled[t][r], of_row, acc[t][r]);
     }
   }
   for (int t = 0; t < kTiles && n + t * spread < end; ++t) {
@@ -195,17 +225,31 @@ CULET_INLINE void StoreValues(Int8Value* to, const std::int8_t* q, QuantGroup* g
   StoreStart(128 * MinusSum(q), group);
 }
 
-// The sums of both run from the first one's start.
-CULET_INLINE void JoinStarts(QuantGroup* groups) {
-  std::int32_t starts[2];
-  for (int b = 0; b < 2; ++b) std::memcpy(starts + b, groups[b].start, sizeof(std::int32_t));
-  StoreStart(starts[0] + starts[1], groups);
-  StoreStart(0, groups + 1);
-}
-
 inline constexpr int kPanelRows = 6;
 inline constexpr int kPanelTiles = 2;
 #include "ops/cpu/simd/matmul_integer_inl.h"
+
+// Sums over kBlocks blocks run from the first one's start.
+template <typename Value, int kBlocks>
+void PackTogether(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
+                  std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
+  Pack<Value>(x, x_stride, rows, k, begin, end, scale, operand);
+  if (kBlocks == 1) return;
+  const QuantizedRowsOf<Value> packed(operand, rows, k);
+  for (std::int64_t row = begin; row < end; ++row) {
+    QuantGroup* groups = packed.groups(row);
+    for (std::int64_t first = 0; first < packed.blocks(); first += kBlocks) {
+      std::int32_t sum = 0;
+      for (std::int64_t b = first; b < std::min(first + kBlocks, packed.blocks()); ++b) {
+        std::int32_t start;
+        std::memcpy(&start, groups[b].start, sizeof(start));
+        sum += start;
+        StoreStart(0, groups + b);
+      }
+      StoreStart(sum, groups + first);
+    }
+  }
+}
 
 struct ByteStep {
   using Vector = __m512i;
@@ -226,12 +270,12 @@ struct ByteStep {
 template <int kBlocks>
 void PackInt8(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
               std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  Pack<Int8Value, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
+  PackTogether<Int8Value, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
 }
 template <int kBlocks>
 void PackInt4(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
               std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  Pack<std::int8_t, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
+  PackTogether<std::int8_t, kBlocks>(x, x_stride, rows, k, begin, end, scale, operand);
 }
 template <int kBlocks>
 void RunInt8(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
@@ -256,8 +300,8 @@ void FillAvx512Vnni(CpuKernels& table) {
   constexpr auto kBytes = QuantizedRows::Bytes;
   table.matmul_int8 = {kLevel, 1, kBytes, PackInt8<1>, RunInt8<1>};
   table.matmul_int4 = {kLevel, 1, kBytes, PackInt4<1>, RunInt4<1>};
-  table.matmul_int8_wide = {kLevel, 1, kBytes, PackInt8<kWideBlocks>, RunInt8<kWideBlocks>};
-  table.matmul_int4_wide = {kLevel, 1, kBytes, PackInt4<kWideBlocks>, RunInt4<kWideBlocks>};
+  table.matmul_int8_wide = {kLevel, 1, kBytes, PackInt8<kScaleBlocks>, RunInt8<kScaleBlocks>};
+  table.matmul_int4_wide = {kLevel, 1, kBytes, PackInt4<kScaleBlocks>, RunInt4<kScaleBlocks>};
   table.peak_int8 = Peak<ByteStep>;
   table.peak_int4 = Peak<ByteStep>;
   table.peak_int8_step = kPeakChains * 64;

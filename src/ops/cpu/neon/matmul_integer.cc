@@ -231,9 +231,6 @@ CULET_INLINE void StoreValues(std::int8_t* to, const std::int8_t* q, QuantGroup*
   std::memcpy(to, q, kQuantBlock);
 }
 
-// Each block has sums of its own here.
-CULET_INLINE void JoinStarts(QuantGroup*) {}
-
 inline constexpr int kPanelRows = 4;
 inline constexpr int kPanelTiles = 1;
 #include "ops/cpu/simd/matmul_integer_inl.h"
@@ -264,11 +261,10 @@ struct Int4Step {
 
 void FillIntegerMatMulPart(CpuKernels& table) {
   constexpr auto kBytes = QuantizedRows::Bytes;
-  table.matmul_int8 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t, 1>, Run<Int8Block>};
-  table.matmul_int4 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t, 1>, Run<Int4Block>};
-  constexpr auto kPackWide = Pack<std::int8_t, kWideBlocks>;
-  table.matmul_int8_wide = {CpuLevel::kNeon, 1, kBytes, kPackWide, Run<Int8Block>};
-  table.matmul_int4_wide = {CpuLevel::kNeon, 1, kBytes, kPackWide, Run<Int4Block>};
+  table.matmul_int8 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t>, Run<Int8Block>};
+  table.matmul_int4 = {CpuLevel::kNeon, 1, kBytes, Pack<std::int8_t>, Run<Int4Block>};
+  table.matmul_int8_wide = table.matmul_int8;
+  table.matmul_int4_wide = table.matmul_int4;
   table.peak_int8 = Peak<Int8Step>;
   table.peak_int4 = Peak<Int4Step>;
   table.peak_int8_step = kPeakChains * 8;

@@ -53,16 +53,13 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   }
 }
 
-// kBlocks groups share a scale.
-template <int kBlocks>
 void PackQuantized(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
                    std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  constexpr std::int64_t kColumns = kBlocks * kQuantBlock;
   const QuantizedRows packed(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
-    for (std::int64_t i = 0; i < k; i += kColumns) {
-      QuantizeGroups(x + row * x_stride + i, std::min(kColumns, k - i), scale, packed.row(row) + i,
-                     packed.groups(row) + i / kQuantBlock);
+    for (std::int64_t i = 0; i < k; i += kScaleColumns) {
+      QuantizeGroups(x + row * x_stride + i, std::min(kScaleColumns, k - i), scale,
+                     packed.row(row) + i, packed.groups(row) + i / kQuantBlock);
     }
   }
 }
@@ -95,11 +92,10 @@ void FillPlainMatMul(CpuKernels& table) {
   table.matmul_f32 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<float>};
   table.matmul_f16 = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<F16>};
   table.matmul_bf16 = {CpuLevel::kPlain, 1, OperandBytes, PackBf16, Run<Bf16>};
-  table.matmul_int8 = {CpuLevel::kPlain, 1, QuantizedRows::Bytes, PackQuantized<1>, RunQuantized};
+  table.matmul_int8 = {CpuLevel::kPlain, 1, QuantizedRows::Bytes, PackQuantized, RunQuantized};
   table.matmul_int4 = table.matmul_int8;
   table.matmul_int8_wide = table.matmul_int8;
-  table.matmul_int8_wide.pack = PackQuantized<kWideBlocks>;
-  table.matmul_int4_wide = table.matmul_int8_wide;
+  table.matmul_int4_wide = table.matmul_int8;
   table.matmul_bf16_exact = {CpuLevel::kPlain, 1, OperandBytes, PackF32, Run<Bf16>};
 }
 

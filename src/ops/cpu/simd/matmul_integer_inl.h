@@ -6,7 +6,6 @@
 //       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x;
 //       kWide: the weights' scales are f32, not bf16
 //   Quantize32, Quantize32To   see ops/cpu/simd/quantize_inl.h
-//   JoinStarts(groups)  of two groups that share a scale, where its sums run over both
 //   StoreValues(to, q, group)  32 int8 in the order that the level's products read, and the group's
 //                              scale as its sums want it.
 
@@ -94,23 +93,20 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   }
 }
 
-// kBlocks groups share a scale.
-template <typename Value, int kBlocks>
+template <typename Value>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
           std::int64_t begin, std::int64_t end, float scale, std::byte* operand) {
-  constexpr std::int64_t kColumns = kBlocks * kQuantBlock;
   const QuantizedRowsOf<Value> packed(operand, rows, k);
   for (std::int64_t row = begin; row < end; ++row) {
     const float* from = x + row * x_stride;
     Value* to = packed.row(row);
     QuantGroup* groups = packed.groups(row);
-    for (std::int64_t i = 0; i < k; i += kColumns, groups += kBlocks) {
-      std::int8_t q[kColumns];
-      QuantizeBlocks<kBlocks>(from + i, k - i, scale, q, groups);
-      for (int b = 0; b < kBlocks && i + b * kQuantBlock < k; ++b) {
+    for (std::int64_t i = 0; i < k; i += kScaleColumns, groups += kScaleBlocks) {
+      std::int8_t q[kScaleColumns];
+      QuantizeBlocks(from + i, k - i, scale, q, groups);
+      for (std::int64_t b = 0; b < kScaleBlocks && i + b * kQuantBlock < k; ++b) {
         StoreValues(to + i + b * kQuantBlock, q + b * kQuantBlock, groups + b);
       }
-      if (kBlocks == 2 && i + kQuantBlock < k) JoinStarts(groups);
     }
   }
 }

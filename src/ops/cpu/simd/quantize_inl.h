@@ -5,28 +5,27 @@
 //       max_abs is finite and at least kSmallestGroup
 //   Quantize32To(scale, x, q, group)    likewise as QuantizeGroupTo does it
 
-// `left` values are there, perhaps more than kBlocks groups.
-template <int kBlocks>
+// kScaleColumns values, or `left` where that is fewer.
 CULET_INLINE void QuantizeBlocks(const float* x, std::int64_t left, float scale, std::int8_t* q,
                                  QuantGroup* groups) {
-  if (left < kBlocks * kQuantBlock) {
+  if (left < kScaleColumns) {
     QuantizeGroups(x, left, scale, q, groups);
     return;
   }
   float max_abs = 0;
   if (scale == 0) {
     max_abs = MaxMagnitude32(x);
-    for (int b = 1; b < kBlocks; ++b) {
+    for (int b = 1; b < kScaleBlocks; ++b) {
       const float other = MaxMagnitude32(x + b * kQuantBlock);
       if (max_abs < other || std::isnan(other)) max_abs = other;
     }
     if (!(max_abs < INFINITY) || max_abs < kSmallestGroup) {
-      QuantizeGroups(x, kBlocks * kQuantBlock, scale, q, groups);
+      QuantizeGroups(x, kScaleColumns, scale, q, groups);
       return;
     }
   }
-  for (int b = 0; b < kBlocks; ++b, x += kQuantBlock, q += kQuantBlock) {
+  for (int b = 0; b < kScaleBlocks; ++b, x += kQuantBlock, q += kQuantBlock) {
     scale == 0 ? Quantize32(max_abs, x, q, groups + b) : Quantize32To(scale, x, q, groups + b);
   }
-  ShareNan(kBlocks, groups);
+  ShareNan(kScaleBlocks, groups);
 }
