@@ -286,6 +286,7 @@ CULET_INLINE void StoreValues(std::int16_t* to, const std::int8_t* q, QuantGroup
 
 inline constexpr int kPanelRows = 4;
 inline constexpr int kPanelTiles = 1;
+inline constexpr int kTallRows = 0;
 #include "ops/cpu/simd/matmul_integer_inl.h"
 
 struct ByteSteps {

@@ -227,6 +227,7 @@ CULET_INLINE void StoreValues(Int8Value* to, const std::int8_t* q, QuantGroup* g
 
 inline constexpr int kPanelRows = 6;
 inline constexpr int kPanelTiles = 2;
+inline constexpr int kTallRows = 8;
 #include "ops/cpu/simd/matmul_integer_inl.h"
 
 // Sums over kBlocks blocks run from the first one's start.

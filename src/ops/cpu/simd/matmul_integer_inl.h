@@ -1,6 +1,7 @@
 // Products of integer weights with quantised rows: which rows meet which tiles of weights, and
 // when. Included inside a level's namespace, after its
 //   kPanelRows, kPanelTiles    of a panel: rows and tiles whose sums its registers hold
+//   kTallRows    rows of a panel of one tile: 8, or 0 where those do not fit
 //   RunTilesOf<Block, kRows, kTiles, kWide>(x, row, w, n, spread, end, out, out_stride)
 //       kRows rows from `row` on times kTiles tiles of 16 outputs, from n, n + spread, … on; what
 //       begins at `end` or beyond is dropped. Block::Value is the type of a packed value of x;
@@ -54,11 +55,25 @@ CULET_INLINE void RunPanel(const QuantizedRowsOf<typename Block::Value>& x, std:
   }
 }
 
+template <typename Block, int kRows>
+CULET_INLINE void RunTall(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t row,
+                          const Matrix& w, std::int64_t n, std::int64_t end, float* out,
+                          std::int64_t out_stride) {
+  for (int t = 0; t < kPanelTiles && n < end; ++t, n += kTileOutputs) {
+    RunTiles<Block, kRows, 1>(x, row, w, n, kTileOutputs, end, out, out_stride);
+  }
+}
+
 // Rows [from, to) times kPanelTiles tiles, in panels.
 template <typename Block>
 CULET_INLINE void RunRows(const QuantizedRowsOf<typename Block::Value>& x, std::int64_t from,
                           std::int64_t to, const Matrix& w, std::int64_t n, std::int64_t end,
                           float* out, std::int64_t out_stride) {
+  // Not a panel and a rest of one or two rows: those would bring all weights again.
+  if constexpr (kTallRows == 8) {
+    if (to - from == 7) return RunTall<Block, 7>(x, from, w, n, end, out, out_stride);
+    if (to - from == 8) return RunTall<Block, 8>(x, from, w, n, end, out, out_stride);
+  }
   std::int64_t row = from;
   for (; row + kPanelRows <= to; row += kPanelRows) {
     RunPanel<Block, kPanelRows>(x, row, w, n, end, out, out_stride);
