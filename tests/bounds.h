@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/dtype.h"
+
 namespace culet {
 
 // Unit roundoff of f32 (nearest) and of bf16.
@@ -49,14 +51,20 @@ inline double QuantizedDotBound(std::int64_t k, double sum_abs) {
 // Attention over `keys` keys. With every score off by at most δ and every exponential by a relative
 // ε, a weight e^(s−m)/Σ moves by a factor within e^(±2δ)(1 ± 2ε). ε: 2 units of the vector
 // exponential, the rounding of s − m (|s − m| ≤ 104 where e^(s−m) is not 0: 104 u). The sum over V
-// runs through 256 additions in a block and three roundings a block that follows.
+// runs through 256 additions in a block and three roundings a block that follows. `split`: by how
+// much of itself a query and a weight is off where a kernel takes it in parts.
 inline double AttentionBound(std::int64_t keys, std::int64_t head_dim, double max_abs_score_sum,
-                             double max_abs_v) {
-  const double delta = DotBound(head_dim, max_abs_score_sum);
+                             double max_abs_v, double split = 0) {
+  const double delta = DotBound(head_dim, max_abs_score_sum) + split * max_abs_score_sum;
   const double blocks = static_cast<double>(keys) / 256 + 2;
   const double exponential = (104 + 4) * kF32Roundoff;
   const double sums = (256 + 8 * blocks) * kF32Roundoff;
-  return 1.05 * (2 * delta + 2 * exponential * blocks + 2 * sums) * max_abs_v;
+  return 1.05 * (2 * delta + 2 * exponential * blocks + 2 * sums + split) * max_abs_v;
+}
+
+// Of attention at the level amx over pages of bf16 whose rows are whole tiles: two bf16 for an f32.
+inline double AttentionSplit(DType dtype, std::int64_t head_dim) {
+  return dtype == DType::kBF16 && head_dim % 32 == 0 ? 0x1p-16 : 0;
 }
 
 // Root mean square of n values: the sum of squares has relative error (n/8 + 8)·u, its root half of

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bounds.h"
+#include "ops/cpu/kernels.h"
 #include "ops/testing.h"
 
 namespace culet {
@@ -121,7 +122,8 @@ std::vector<float> RunAttention(Context& ctx, Scene& scene) {
 
 // `extra`: roundings of each addend of a score besides those of its sum.
 void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std::string& what,
-                         std::int64_t extra = 0) {
+                         CpuLevel level, std::int64_t extra = 0) {
+  const double split = level == CpuLevel::kAmx ? AttentionSplit(scene.dtype, scene.head_dim) : 0;
   const std::int64_t group = scene.heads / scene.kv_heads;
   for (std::int64_t r = 0; r < scene.rows(); ++r) {
     const KeyRange range = scene.visible[static_cast<std::size_t>(r)];
@@ -154,9 +156,10 @@ void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std:
           value += weights[static_cast<std::size_t>(p - range.begin)] / sum * v;
           max_v = std::max(max_v, std::fabs(v));
         }
-        ASSERT_NEAR(
-            out[static_cast<std::size_t>((r * scene.heads + h) * scene.head_dim + i)], value,
-            AttentionBound(range.end - range.begin, scene.head_dim + 8 * extra, score_abs, max_v))
+        ASSERT_NEAR(out[static_cast<std::size_t>((r * scene.heads + h) * scene.head_dim + i)],
+                    value,
+                    AttentionBound(range.end - range.begin, scene.head_dim + 8 * extra, score_abs,
+                                   max_v, split))
             << what << ": row " << r << " head " << h << " dim " << i << " keys [" << range.begin
             << ", " << range.end << "), seed " << TestSeed();
       }
@@ -207,7 +210,8 @@ TEST_P(AttentionTest, EqualsTheFormulaOnRandomBatchesWithWindowsAndPagesGivenBac
   const int scenes = GetParam() == CpuLevel::kPlain ? 60 : 150;
   for (int index = 0; index < scenes; ++index) {
     Scene scene = RandomScene(ctx(), random);
-    CheckAgainstFormula(scene, RunAttention(ctx(), scene), "scene " + std::to_string(index));
+    CheckAgainstFormula(scene, RunAttention(ctx(), scene), "scene " + std::to_string(index),
+                        GetParam());
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -264,7 +268,7 @@ TEST_P(AttentionTest, LongContextSplitOverThreadsEqualsOneThreadBitForBit) {
     scene.q = RandomFloats(random, scene.heads * head_dim);
     const std::vector<float> one = RunAttention(ctx(), scene);
     EXPECT_TRUE(SameBits(RunAttention(two_threads(), scene), one));
-    CheckAgainstFormula(scene, one, "long");
+    CheckAgainstFormula(scene, one, "long", GetParam());
   }
 }
 
@@ -342,7 +346,7 @@ void CheckOneRow(Context& ctx, Context& two_threads, Random& random, std::int64_
   whole.q = scene.q;
   const std::vector<float> out = RunAttention(ctx, scene);
   // The weight meets q in one and the value in the other: a rounding each.
-  CheckAgainstFormula(whole, out, "one row", 2);
+  CheckAgainstFormula(whole, out, "one row", ctx.kernels().level, 2);
   EXPECT_TRUE(SameBits(RunAttention(two_threads, scene), out));
   std::vector<float> alone;
   for (std::int64_t row = 0; row < scene.rows(); ++row) {
@@ -376,7 +380,7 @@ TEST_P(AttentionTest, RowsThatLookAheadInABlockOfMediaAreServed) {
     scene.visible.push_back({p - 200, p < 260 ? 260 : p + 1});
   }
   scene.q = RandomFloats(random, scene.rows() * scene.heads * scene.head_dim);
-  CheckAgainstFormula(scene, RunAttention(ctx(), scene), "media");
+  CheckAgainstFormula(scene, RunAttention(ctx(), scene), "media", GetParam());
 }
 
 TEST_P(AttentionTest, AppendedKeysLieRoundedInThePagesThatTheTableNames) {

@@ -36,7 +36,8 @@ class AttentionCase : public Case {
     sequences_.assign(positions_.size(), 0);
     // |q|, |k| ≤ 1: Σ|q·k| ≤ head_dim; |v| ≤ 1.
     bounds.assign(q_.size(), 2 * AttentionBound(std::min(context, window), head_dim,
-                                                static_cast<double>(head_dim), 1));
+                                                static_cast<double>(head_dim), 1,
+                                                AttentionSplit(dtype, head_dim)));
   }
 
   std::string Text() const override {

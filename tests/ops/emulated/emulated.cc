@@ -10,6 +10,9 @@ CpuLevel DetectCpuLevel() { return CpuLevel::kAmx; }
 // g++ 12 fails on the attention with SIMDe (an internal error): the level below's stays.
 namespace avx512 {
 void FillAttentionPart(CpuKernels&) {}
+void AttentionBlock(const AttentionBlockArgs& args) {
+  KernelsOf(CpuLevel::kAvx2).attention_block(args);
+}
 }  // namespace avx512
 
 }  // namespace culet

@@ -7,6 +7,7 @@ namespace culet::amx {
 
 void FillBf16MatMulPart(CpuKernels& table);
 void FillIntegerMatMulPart(CpuKernels& table);
+void FillAttentionPart(CpuKernels& table);
 void FillLimitsPart(CpuKernels& table);
 
 }  // namespace culet::amx

@@ -60,6 +60,7 @@ void FillAmx(CpuKernels& table) {
   table.level = CpuLevel::kAmx;
   amx::FillBf16MatMulPart(table);
   amx::FillIntegerMatMulPart(table);
+  amx::FillAttentionPart(table);
   amx::FillLimitsPart(table);
 }
 

@@ -26,6 +26,8 @@ static_assert(kTileRows == CULET_TILE_ROWS);
 
 }  // namespace
 
+void AttentionBlock(const AttentionBlockArgs& args) { Block(args); }
+
 void FillAttentionPart(CpuKernels& table) {
   FillAttention(table, CpuLevel::kAvx512);
   FillDenseAttention(table, CpuLevel::kAvx512);

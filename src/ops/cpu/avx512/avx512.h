@@ -9,4 +9,7 @@ void FillMatMulPart(CpuKernels& table);
 void FillAttentionPart(CpuKernels& table);
 void FillRowsPart(CpuKernels& table);
 
+// What the table has at this level, for those above it.
+void AttentionBlock(const AttentionBlockArgs& args);
+
 }  // namespace culet::avx512
