@@ -36,7 +36,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   EXPECT_EQ(kernels.matmul_bf16_exact.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
-  EXPECT_EQ(kernels.attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
+  EXPECT_EQ(kernels.attention_block.level,
+            HighestUpTo(GetParam(), {kPlain, kNeon, kAvx2, kAvx512, kAmx}));
   EXPECT_EQ(kernels.dense_attention_block.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.layer_norm.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.gelu_mul.level, std::min(GetParam(), CpuLevel::kAvx512));
