@@ -54,8 +54,8 @@ class Peaks {
   }
   double For(const OpProfile::Entry& entry) const {
     if (entry.work.multiply_adds == 0) return 0;
-    // Attention multiplies in f32, whatever KV is kept as.
-    if (entry.weights.front() == nullptr) return f32_;
+    // Attention multiplies in f32, whatever KV is kept as, or twice in bf16 for once in f32.
+    if (entry.weights.front() == nullptr) return entry.dtype == DType::kBF16 ? bf16_ / 2 : f32_;
     if (entry.format != WeightFormat::kDense) return IsInt4(entry.format) ? int4_ : int8_;
     return entry.dtype == DType::kBF16 ? bf16_ : f32_;
   }

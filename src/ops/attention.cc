@@ -423,7 +423,11 @@ void Attention(Context& ctx, View<const float, 3> q, const KvLayer& cache, const
     }
   }
 
-  if (timer.running()) timer.Add(WorkOf(cache, plan, kind, heads));
+  if (timer.running()) {
+    const bool tiles = ctx.kernels().attention_block.level == CpuLevel::kAmx &&
+                       AttentionInTiles(cache.dtype, cache.head_dim);
+    timer.Add(WorkOf(cache, plan, kind, heads), tiles ? DType::kBF16 : DType::kF32);
+  }
   const std::int64_t group = heads / cache.kv_heads;
   Job job{ctx,
           q,

@@ -42,6 +42,11 @@ void OpTimer::Add(const Matrix& weight, const OpWork& work) {
   Add(work);
 }
 
+void OpTimer::Add(const OpWork& work, DType operands) {
+  entry_.dtype = operands;
+  Add(work);
+}
+
 void OpTimer::Add(const OpWork& work) {
   entry_.work.bytes += work.bytes;
   entry_.work.multiply_adds += work.multiply_adds;

@@ -26,7 +26,7 @@ class OpProfile {
     int kind = -1;                                // of layer, where the op is told; else -1
     std::array<const void*, kWeights> weights{};  // data of the first few matrices; null: none
     WeightFormat format = WeightFormat::kDense;   // of the first
-    DType dtype = DType::kF32;                    // of the first where dense
+    DType dtype = DType::kF32;  // of the first where dense; of attention, that it multiplies in
     std::int64_t calls = 0;
     std::chrono::nanoseconds time{0};
     OpWork work;
@@ -55,6 +55,7 @@ class OpTimer {
   bool running() const { return profile_ != nullptr; }
   void Add(const Matrix& weight, const OpWork& work);
   void Add(const OpWork& work);
+  void Add(const OpWork& work, DType operands);
 
  private:
   OpProfile* profile_;

@@ -69,6 +69,13 @@ struct AttentionBlockArgs {
   float* out = nullptr;  // [queries, stride]
 };
 
+// Whether the level amx multiplies pages of these in tiles, each f32 as two bf16, and does not
+// leave them to the kernel of the level below.
+inline constexpr std::int64_t kMostTiledDims = 512;
+inline bool AttentionInTiles(DType dtype, std::int64_t head_dim) {
+  return dtype == DType::kBF16 && head_dim % 32 == 0 && head_dim <= kMostTiledDims;
+}
+
 // Four keys, or of a page's values the columns that a pass takes: at most 4 vectors of 16.
 inline constexpr std::int64_t WidenedFloats(std::int64_t stride) {
   return std::max(4 * stride, kPageTokens * 64);

@@ -35,8 +35,7 @@ namespace {
 
 inline constexpr std::int64_t kSide = 16;  // rows of a tile, and numbers of 32 bits in one
 inline constexpr std::int64_t kTileBytes = 1024;
-inline constexpr std::int64_t kStep = 32;  // columns of a tile of bf16: dimensions, or keys
-inline constexpr std::int64_t kMostDims = 512;
+inline constexpr std::int64_t kStep = 32;      // columns of a tile of bf16: dimensions, or keys
 inline constexpr std::int64_t kPassTiles = 3;  // of queries
 inline constexpr std::int64_t kKeyTiles = kBlockKeys / kStep;
 
@@ -316,16 +315,14 @@ class Pass {
   const AttentionBlockArgs& a_;
   std::int64_t first_, count_;  // queries
   Hull hull_;
-  alignas(64) std::byte queries_[kPassTiles * kMostDims / kStep * 2 * kTileBytes];
+  alignas(64) std::byte queries_[kPassTiles * kMostTiledDims / kStep * 2 * kTileBytes];
   alignas(64) float scores_[kPassTiles * kSide * kBlockKeys];
   alignas(64) std::byte values_[kKeyTiles * 2 * kTileBytes];
 };
 
 void Block(const AttentionBlockArgs& a) {
   // Which one it is hangs on the layer alone: a query's result must not depend on its company.
-  if (a.dtype != DType::kBF16 || a.head_dim % kStep != 0 || a.head_dim > kMostDims) {
-    return avx512::AttentionBlock(a);
-  }
+  if (!AttentionInTiles(a.dtype, a.head_dim)) return avx512::AttentionBlock(a);
   TileShapes shapes;
   for (int tile = 0; tile < 8; ++tile) shapes.Set(tile, kSide, 64);
   const TilesInUse tiles(shapes);

@@ -4,13 +4,13 @@
 // as they lie; 16 rows of x are the other one. Their product is the exact sums of the block:
 // stored, turned into f32, multiplied by both scales and added, in the order and with the roundings
 // of avx512vnni, whose kernels are taken for few rows. int4 weights are unpacked to int8 once for
-// all rows. Where scales hold for two blocks, of weights and of x, a tile is both; else half of the
-// unit idles, as two scales do not fit one sum.
+// all rows. Where weights share a scale over all columns of a group of x, a sum runs over two whole
+// tiles; else half of the unit idles, as two scales do not fit one sum.
 //
-// Of 16 rows and 16 outputs the unit needs 16 cycles, the 48 vector instructions that follow 24.
-// Vector units wait for nothing only where instructions of both kinds alternate, and sums are taken
-// up kBehind products later: 17.5 ns then, 20 with one after the other (Granite Rapids at 3.2 GHz,
-// in groups of 32; the unit alone 5).
+// The unit's part of 16 rows and 16 outputs is 16 cycles a product and 16 a store; while it works,
+// vector instructions run one a cycle and not two, and 32 to 48 of them take up the sums. So they
+// are what is saved here, and alternate with the unit's, some steps behind it
+// (docs/performance.md).
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
@@ -32,69 +32,16 @@ namespace {
 #include "ops/cpu/simd/quantize_inl.h"
 #include "ops/cpu/amx/tile_inl.h"
 #include "ops/cpu/amx/panels_inl.h"
+#include "ops/cpu/amx/quantized_panels_inl.h"
 // clang-format on
 
-// Fewer rows are quicker one by one: [12288, 1536] in int4 in groups of 32 with 8 rows took 13.5 ms
-// there and 14.5 here (19 of them from memory, two threads of a Xeon), with 16 rows 21.8 and 20.
+// Fewer rows are quicker by avx512vnni: [12288, 1536] from memory with 8 rows took 0.82 ms there
+// and 1.03 here in int8, 0.57 and 0.67 in int4 in groups of 32, with 16 rows 1.08 and 1.05, 0.89
+// and 0.72 (two threads of a Granite Rapids).
 inline constexpr std::int64_t kLeastRows = 9;
 inline constexpr std::int64_t kBlockBytes = kTileOutputs * kQuantBlock;  // of weights, as int8
 inline constexpr std::int64_t kBehind = 3;
 inline constexpr std::int64_t kSumsKept = 4;  // products; a power of two beyond kBehind
-
-// The operand: rows in panels, values [panels][steps][tiles][16 rows][a tile's columns], then
-// scales [panels][groups][16]. A step is what an exact sum runs over: kBlocks blocks, half of a
-// tile or kTiles whole ones.
-template <int kBlocks>
-class Panels {
- public:
-  static constexpr std::int64_t kStep = kBlocks * kQuantBlock;
-  static constexpr std::int64_t kTileColumns = std::min<std::int64_t>(kStep, 64);
-  static constexpr int kTiles = kStep / kTileColumns;
-  static constexpr std::int64_t kGroupSteps = kScaleColumns / kStep;  // that share a scale
-
-  Panels(const std::byte* operand, std::int64_t rows, std::int64_t k)
-      : steps_(Steps(k)),
-        values_(reinterpret_cast<std::int8_t*>(const_cast<std::byte*>(operand))),
-        scales_(reinterpret_cast<float*>(values_ + Padded(rows, kPanelRows) * steps_ * kStep)) {}
-
-  static std::size_t Bytes(std::int64_t rows, std::int64_t k) {
-    return static_cast<std::size_t>(Padded(rows, kPanelRows)) *
-           (static_cast<std::size_t>(Steps(k) * kStep) +
-            static_cast<std::size_t>(Groups(Steps(k))) * sizeof(float));
-  }
-
-  std::int64_t steps() const { return steps_; }
-  std::int64_t groups() const { return Groups(steps_); }
-  // The tiles of a step.
-  CULET_INLINE std::int8_t* values(std::int64_t panel, std::int64_t step) const {
-    return values_ + (panel * steps_ + step) * kPanelRows * kStep;
-  }
-  // Of the rows of a panel, in the group that `step` is in.
-  CULET_INLINE float* scales(std::int64_t panel, std::int64_t step) const {
-    return scales_ + (panel * groups() + step / kGroupSteps) * kPanelRows;
-  }
-  // kScaleColumns columns from those of `step` on.
-  CULET_INLINE void Store(std::int64_t row, std::int64_t step, const std::int8_t* q,
-                          float scale) const {
-    const std::int64_t panel = row / kPanelRows;
-    scales(panel, step)[row % kPanelRows] = scale;
-    std::int8_t* to = values(panel, step) + row % kPanelRows * kTileColumns;
-    const std::int64_t tiles = std::min(kGroupSteps, steps_ - step) * kTiles;
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      std::memcpy(to + t * kPanelRows * kTileColumns, q + t * kTileColumns, kTileColumns);
-    }
-  }
-
- private:
-  static std::int64_t Steps(std::int64_t k) { return Padded(k, kStep) / kStep; }
-  static std::int64_t Groups(std::int64_t steps) {
-    return Padded(steps, kGroupSteps) / kGroupSteps;
-  }
-
-  std::int64_t steps_;
-  std::int8_t* values_;
-  float* scales_;
-};
 
 template <int kBlocks>
 std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {

@@ -5,12 +5,13 @@
 // rows: int4 are stored + 8, int8 get + 128 by one vpxord a line. Sums begin at −8·Σx or −128·Σx of
 // their block, which `pack` keeps beside the scale.
 //
-// A tile's 16 outputs are one vector. Two tiles times up to 6 rows: 12 sums, 12 f32 sums, 2
-// weights, 2 vectors of scales, 1 row and a mask are 30 of 32 registers. Each block of 32 columns,
-// or two that share scales, ends in one f32 multiply-add of its exact sum with both scales; blocks
-// are added in rising order, whatever the number of rows. Of a block of int4, 6 rows and 2 tiles,
-// 96 of 156 of the vector units' instructions are products, of int8 96 of 148, of two blocks of it
-// 192 of 256: that share of the peak is the most that many rows can get.
+// A tile's 16 outputs are one vector. Two tiles times up to 6 rows: 12 exact sums, 12 in scales of
+// weights, 2 weights, 2 vectors of scales, 1 row and a mask are 30 of 32 registers. Each block of
+// 32 columns, or a group of x that shares a scale of weights, ends in one f32 multiply-add of its
+// exact sum with the weights' scales, and each group in one with the row's; both in rising order,
+// whatever the number of rows. Of a block of int4, 6 rows and 2 tiles, 96 of 147 of the vector
+// units' instructions are products, of four blocks of int8 that share scales 384 of 484: that share
+// of the peak is the most that many rows can get.
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
