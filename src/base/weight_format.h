@@ -40,7 +40,7 @@ enum class WeightFormat : std::uint8_t {
 };
 
 inline constexpr std::int64_t kTileOutputs = 16;
-// Columns of an int4 block, of the finest group, and of a group of quantised activations.
+// Columns of an int4 block, and of the finest group.
 inline constexpr std::int64_t kQuantBlock = 32;
 
 inline bool IsTiled(WeightFormat format) {

@@ -21,7 +21,7 @@ constexpr std::int64_t kTileQueries = 48;
 // Blocks a thread gets between two joins where the keys of one tile are split over threads.
 constexpr std::int64_t kWaveItems = 8;
 // Where whole blocks leave threads idle for more than this part of the work, queries are split too:
-// each part of them widens the keys anew.
+// each part of them reads the keys anew.
 constexpr double kMostIdle = 0.2;
 // Fewer queries a pass than this use the values that they load too little.
 constexpr std::int64_t kLeastQueries = 4;

@@ -12,7 +12,8 @@
 //
 // Keys are summed in blocks at absolute positions (multiples of 256), partial results merged in
 // rising order: a row's result does not depend, bit for bit, on the other rows, on chunking or on
-// threads. q stays f32; K and V widen to f32.
+// threads. q and weights are f32, K and V widen to f32; at the level amx docs/precision.md says
+// what enters the products.
 #pragma once
 
 #include <span>

@@ -96,6 +96,12 @@ void Pack(Context& ctx, const Sharing& sharing, const View<const float, 2>& x, s
 // Outputs [begin, end) of a weight for all rows, rounded to whole multiples of its output_scale.
 void RunOutputs(Context& ctx, const Matrix& w, const std::byte* operand, std::int64_t rows,
                 std::int64_t begin, std::int64_t end, float* out, std::int64_t out_stride) {
+  if (w.cols == 0) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      std::fill(out + row * out_stride + begin, out + row * out_stride + end, 0.0f);
+    }
+    return;
+  }
   KernelFor(ctx, w).run(operand, rows, w, begin, end, out, out_stride);
   if (w.output_scale == 0) return;
   for (std::int64_t row = 0; row < rows; ++row) {

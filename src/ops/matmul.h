@@ -8,10 +8,9 @@
 // result does not depend on the other rows of the call: bit for bit the same for 1 row and for 512,
 // for any number of threads.
 //
-// For integer weights x becomes int8 too, in groups of 32 columns with scales of their own, of 64
-// where the weight's groups are multiples of 64 or whole rows (ops/cpu/quantized_rows.h). A weight
-// whose model was trained with fixed scales has them instead (transformers: apply_srq of
-// integrations/gemma_quant.py); NaN stays NaN:
+// For integer weights x becomes int8 too, in groups of 128 columns with scales of their own
+// (ops/cpu/quantized_rows.h). A weight whose model was trained with fixed scales has them instead
+// (transformers: apply_srq of integrations/gemma_quant.py); NaN stays NaN:
 //   q(t, s) = clamp(round(t / s), −128, 127) · s     ties to even;  t where s = 0
 //   out = q(Σ_k q(x[r, k], input_scale) · W[n, k], output_scale)
 #pragma once

@@ -58,7 +58,7 @@ class QuantizedRowsOf {
   }
 
   std::int64_t width() const { return width_; }                 // padded k
-  std::int64_t blocks() const { return width_ / kQuantBlock; }  // groups of a row
+  std::int64_t blocks() const { return width_ / kQuantBlock; }  // of a row
   Value* row(std::int64_t index) const { return values_ + index * width_; }
   QuantGroup* groups(std::int64_t index) const { return groups_ + index * blocks(); }
 

@@ -129,9 +129,11 @@ class Strips {
       }
     }
   }
+  static std::int64_t FetchesOf(std::int64_t panels, std::int64_t count) {
+    return (panels + 1) / 2 * count;
+  }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t panels) const {
-    const std::int64_t over = (panels + 1) / 2 * kStripSteps;
+                std::int64_t over) const {
     const std::int64_t columns = std::min(count * kStep, w_.cols - step * kStep);
     return {At(n, step * kStep), columns * 2, w_.cols * 2, std::min(kStripOutputs, end - n), over};
   }
@@ -235,8 +237,9 @@ void RunFew(const std::uint16_t* x, std::int64_t rows, const Matrix& w, std::int
       TileLoad<4>(x, rows * 4);
       TileDotBf16<0, 6, 4>();
     }
-    TileStore<0>(sums, 64);
-    AddSums(sums, kSums, acc);
+    // The first is not added to zeros, as with many rows: a −0 would become 0.
+    TileStore<0>(block == 0 ? acc : sums, 64);
+    if (block > 0) AddSums(sums, kSums, acc);
   }
   Strips::PutTile(acc, rows, count, out, out_stride);
 }

@@ -175,11 +175,11 @@ class Strips {
       scales_[t] = static_cast<const std::byte*>(w_.scale_at(layout_.scale(first, step * kStep)));
     }
   }
+  static std::int64_t FetchesOf(std::int64_t panels, std::int64_t count) {
+    return panels * 2 * Padded(count, kGroupSteps) / kGroupSteps;
+  }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
-                std::int64_t panels) const {
-    // Steps of the fetcher while Add passes whole strips.
-    const std::int64_t over =
-        panels * 2 * (kBlocks == 1 ? kStripSteps / kGroupSteps : kStripSteps - kBehind);
+                std::int64_t over) const {
     const std::uint8_t* first = DataAt(n, step);
     const std::uint8_t* second = DataAt(Second(n, end), step);
     return {first, count * kBlocks * kDataBytes, second - first, first == second ? 1 : 2, over};
@@ -358,6 +358,7 @@ class Strips {
       of_weights.Next();
       *x += kFilledBytes;
       *w += kFilledBytes;
+      fetcher.Step();
     };
     static_assert(kBlocks == 1 || kTiles == 2);
     for (std::int64_t panel = first; panel < last; ++panel) {
@@ -367,18 +368,17 @@ class Strips {
         if (panel == first && t == 0) {
           for (std::int64_t s = 0; s < behind; ++s, x += kFilledBytes, w += kFilledBytes) {
             Multiply(x, w, sums[next++ % kSumsKept]);
+            fetcher.Step();
           }
         } else {
+          // The unit begins with this tile while sums of the one before it are taken up.
           for (std::int64_t s = 0; s < behind; ++s) both(&x, &w);
           StoreRows(acc, to - kSums);
         }
         of_rows = x_.scales(panel, step);
         of_weights = {scales_[t], left_, group_steps_};
         LoadRows(to, step > 0, acc);
-        for (std::int64_t s = behind; s < count; ++s) {
-          both(&x, &w);
-          fetcher.Step();
-        }
+        for (std::int64_t s = behind; s < count; ++s) both(&x, &w);
       }
     }
     for (std::int64_t s = behind; s > 0; --s, of_rows += kPanelRows, of_weights.Next()) {

@@ -46,11 +46,11 @@ class Fetcher {
 };
 
 // Outputs [begin, end) of `rows` rows. Source has
-//   kStepBytes  of a row of x, in one tile
+//   kStepBytes  of a row of x, in one tile or two
 //   kStripSteps  that a strip has at once
 //   Make(n, end, step, count)  the strip of the outputs n …, before `end`
-//   Ahead(n, end, step, count, panels)  a Fetcher of what Make will read there, while Add passes so
-//       many panels
+//   FetchesOf(panels, count)  how often Add steps its Fetcher
+//   Ahead(n, end, step, count, over)  a Fetcher of what Make will read there, in so many steps
 //   Add(first, last, step, count, acc, fetcher)  the strip times panels [first, last) of x, to acc
 //       [panels][2 tiles][kSums]; in step 0 what is there counts as zero
 //   Put(acc, strip_sums, rows, count, out, stride)  sums of a panel, a strip's so far from the one
@@ -102,7 +102,7 @@ class ManyRows {
       Fetcher fetcher;
       if (next_n < end) {
         fetcher = source_.Ahead(next_n, end, next_step, std::min(kStripSteps, step_end - next_step),
-                                last - first);
+                                Source::FetchesOf(last - first, count));
       }
       source_.Add(first, last, step, count, acc, fetcher);
     }

@@ -17,7 +17,7 @@
 inline constexpr int kStreams = 2;
 // Outputs whose weights stay in the second-level cache while all rows pass.
 inline constexpr std::int64_t kStripOutputs = 4 * kTileOutputs;
-static_assert(kPanelRows <= 6);  // RunRows
+static_assert(kPanelRows <= 6 && (kTallRows == 0 || kTallRows == 8));  // RunRows
 static_assert(kStripOutputs % (kPanelTiles * kTileOutputs) == 0);
 // Bytes of x that stay there beside them.
 inline constexpr std::int64_t kStripBytes = std::int64_t{192} << 10;
