@@ -401,11 +401,10 @@ void RunMany(const Panels<kBlocks>& x, std::int64_t rows, const Matrix& w, std::
              std::int64_t end, float* out, std::int64_t out_stride) {
   TileShapes shapes;
   constexpr int kColumns = static_cast<int>(Panels<kBlocks>::kTileColumns);
-  shapes.Set(0, kPanelRows, 64);  // sums [rows, 16] i32
-  for (int tile = 4; tile < 6; ++tile)
-    shapes.Set(tile, kPanelRows, kColumns);  // x [rows, columns] i8
-  for (int tile = 6; tile < 8; ++tile)
-    shapes.Set(tile, kColumns / 4, 64);  // [columns / 4, 16, 4] i8
+  // Sums [rows, 16] i32; x [rows, columns] i8; weights [columns / 4, 16, 4] i8.
+  shapes.Set(0, kPanelRows, 64);
+  for (int tile = 4; tile < 6; ++tile) shapes.Set(tile, kPanelRows, kColumns);
+  for (int tile = 6; tile < 8; ++tile) shapes.Set(tile, kColumns / 4, 64);
   const TilesInUse tiles(shapes);
   Strips<kInt4, kWide, kBlocks> strips(w, x);
   ManyRows(strips, rows, x.steps(), out, out_stride).Run(begin, end);

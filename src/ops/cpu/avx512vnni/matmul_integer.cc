@@ -7,12 +7,12 @@
 //
 // A tile's 16 outputs are one vector. Two tiles times up to 6 rows: 12 exact sums, 12 in scales of
 // weights, 2 weights, 2 vectors of scales, 1 row and a mask are 30 of 32 registers; the f32 sums
-// are in memory, and met once in 128 columns. Each block of
-// 32 columns, or a group of x that shares a scale of weights, ends in one f32 multiply-add of its
-// exact sum with the weights' scales, and each group in one with the row's; both in rising order,
-// whatever the number of rows. Of a block of int4, 6 rows and 2 tiles, 96 of 147 of the vector
-// units' instructions are products, of four blocks of int8 that share scales 384 of 484: that share
-// of the peak is the most that many rows can get.
+// are in memory, and met once in 128 columns. Each block of 32 columns, or a group of x that shares
+// a scale of weights, ends in one f32 multiply-add of its exact sum with the weights' scales, and
+// each group in one with the row's; both in rising order, whatever the number of rows. Of a block
+// of int4, 6 rows and 2 tiles, 96 of 147 of the vector units' instructions are products, of four
+// blocks of int8 that share scales 384 of 484: that share of the peak is the most that many rows
+// can get.
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
