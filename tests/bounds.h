@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/cpu_features.h"
 #include "base/dtype.h"
 
 namespace culet {
@@ -63,8 +64,9 @@ inline double AttentionBound(std::int64_t keys, std::int64_t head_dim, double ma
 }
 
 // Of attention at the level amx over pages of bf16 whose rows are whole tiles: two bf16 for an f32.
-inline double AttentionSplit(DType dtype, std::int64_t head_dim) {
-  return dtype == DType::kBF16 && head_dim % 32 == 0 && head_dim <= 512 ? 0x1p-16 : 0;
+inline double AttentionSplit(CpuLevel level, DType dtype, std::int64_t head_dim) {
+  const bool tiles = dtype == DType::kBF16 && head_dim % 32 == 0 && head_dim <= 512;
+  return level == CpuLevel::kAmx && tiles ? 0x1p-16 : 0;
 }
 
 // Root mean square of n values: the sum of squares has relative error (n/8 + 8)·u, its root half of

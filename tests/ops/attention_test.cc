@@ -123,7 +123,7 @@ std::vector<float> RunAttention(Context& ctx, Scene& scene) {
 // `extra`: roundings of each addend of a score besides those of its sum.
 void CheckAgainstFormula(Scene& scene, const std::vector<float>& out, const std::string& what,
                          CpuLevel level, std::int64_t extra = 0) {
-  const double split = level == CpuLevel::kAmx ? AttentionSplit(scene.dtype, scene.head_dim) : 0;
+  const double split = AttentionSplit(level, scene.dtype, scene.head_dim);
   const std::int64_t group = scene.heads / scene.kv_heads;
   for (std::int64_t r = 0; r < scene.rows(); ++r) {
     const KeyRange range = scene.visible[static_cast<std::size_t>(r)];

@@ -35,9 +35,12 @@ class AttentionCase : public Case {
     }
     sequences_.assign(positions_.size(), 0);
     // |q|, |k| ≤ 1: Σ|q·k| ≤ head_dim; |v| ≤ 1.
-    bounds.assign(q_.size(), 2 * AttentionBound(std::min(context, window), head_dim,
-                                                static_cast<double>(head_dim), 1,
-                                                AttentionSplit(dtype, head_dim)));
+    keys_ = std::min(context, window);
+    bounds.assign(q_.size(), 2 * Bound(0));
+  }
+
+  double MoreAt(CpuLevel level) const override {
+    return Bound(AttentionSplit(level, dtype_, head_dim_)) - Bound(0);
   }
 
   std::string Text() const override {
@@ -59,7 +62,12 @@ class AttentionCase : public Case {
   }
 
  private:
+  double Bound(double split) const {
+    return AttentionBound(keys_, head_dim_, static_cast<double>(head_dim_), 1, split);
+  }
+
   DType dtype_;
+  std::int64_t keys_ = 0;
   std::int64_t rows_, heads_, kv_heads_, head_dim_;
   Random random_;
   std::vector<float> q_;

@@ -22,6 +22,8 @@ class Case {
   virtual void Run(Context& ctx, std::vector<float>& out) const = 0;
   // |kernel − plain| ≤ bound, by output; both may be off, so twice the bound of one.
   std::vector<double> bounds;
+  // Wider by this where the kernel is that of `level`.
+  virtual double MoreAt(CpuLevel) const { return 0; }
 };
 
 // A kernel of the table: how to know whether a level has its own, and its cases.
