@@ -41,6 +41,46 @@ void LowerPriority() {
   static_cast<void>(::setpriority(PRIO_PROCESS, thread, std::min(now + kNicer, 19)));
 }
 
+// [0, count) in pieces of whole grains: each thread may have one of half of what is left, then of
+// half of that, down to the least, which all that follow have.
+class Pieces {
+ public:
+  Pieces() = default;
+  Pieces(std::int64_t count, std::int64_t grain, std::int64_t threads, std::int64_t most)
+      : grains_((count + grain - 1) / grain),
+        grain_(grain),
+        threads_(threads),
+        least_((grains_ + most - 1) / most) {}
+
+  std::int64_t count() const {
+    std::int64_t large = 0;
+    std::int64_t at = 0;
+    for (std::int64_t size = Size(at); size > least_; size = Size(at)) {
+      at += size * threads_;
+      large += threads_;
+    }
+    return large + (grains_ - at + least_ - 1) / least_;
+  }
+  // Where a piece begins; the one after the last at `count` or beyond.
+  std::int64_t begin(std::int64_t piece) const {
+    std::int64_t at = 0;
+    std::int64_t size = Size(at);
+    for (; size > least_ && piece >= threads_; size = Size(at)) {
+      at += size * threads_;
+      piece -= threads_;
+    }
+    return (at + piece * size) * grain_;
+  }
+
+ private:
+  // Of the pieces from grain `at` on.
+  std::int64_t Size(std::int64_t at) const {
+    return std::max(least_, (grains_ - at) / (2 * threads_));
+  }
+
+  std::int64_t grains_ = 0, grain_ = 1, threads_ = 1, least_ = 1;
+};
+
 }  // namespace
 
 struct ThreadPool::State {
@@ -49,7 +89,7 @@ struct ThreadPool::State {
   // What the current loop is. Written by the caller before `ticket` opens it, and read only by who
   // holds one of its pieces, without which the loop does not end.
   std::int64_t count = 0;
-  std::int64_t piece = 0;  // indices of one
+  Pieces pieces;
   const FunctionRef<void(std::int64_t, std::int64_t, int)>* body = nullptr;
 
   // The loop's number of pieces, and in the lower half the next one that nobody has.
@@ -63,14 +103,14 @@ struct ThreadPool::State {
   int sleepers = 0;                  // under mutex
   std::uint64_t loops = 0;           // so far, under mutex
 
-  static std::uint32_t Pieces(std::uint64_t ticket) {
+  static std::uint32_t All(std::uint64_t ticket) {
     return static_cast<std::uint32_t>(ticket >> 32);
   }
   static std::uint32_t Next(std::uint64_t ticket) { return static_cast<std::uint32_t>(ticket); }
 
   bool Open() const {
     const std::uint64_t now = ticket.load(std::memory_order_acquire);
-    return Next(now) < Pieces(now);
+    return Next(now) < All(now);
   }
 
   // Runs pieces until none is left; true if this thread finished the loop's last one.
@@ -79,11 +119,11 @@ struct ThreadPool::State {
     while (Open()) {
       // The loop may have ended and another begun since: what counts is what comes back from here.
       const std::uint64_t mine = ticket.fetch_add(1, std::memory_order_acq_rel);
-      if (Next(mine) >= Pieces(mine)) break;
-      const std::int64_t begin = piece * Next(mine);
-      const std::int64_t end = std::min(count, begin + piece);
+      if (Next(mine) >= All(mine)) break;
+      const std::int64_t begin = pieces.begin(Next(mine));
+      const std::int64_t end = std::min(count, pieces.begin(Next(mine) + std::int64_t{1}));
       (*body)(begin, end, thread);
-      last = done.fetch_add(1, std::memory_order_acq_rel) + 1 == Pieces(mine);
+      last = done.fetch_add(1, std::memory_order_acq_rel) + 1 == All(mine);
     }
     return last;
   }
@@ -154,12 +194,11 @@ void ThreadPool::ParallelFor(std::int64_t count, std::int64_t grain,
     body(0, count, 0);
     return;
   }
-  const std::int64_t grains = (count + grain - 1) / grain;
   const std::int64_t most = std::int64_t{threads_} * std::max(1, pieces);
   state_->count = count;
-  state_->piece = (grains + most - 1) / most * grain;
+  state_->pieces = Pieces(count, grain, threads_, most);
   state_->body = &body;
-  const auto all = static_cast<std::uint32_t>((count + state_->piece - 1) / state_->piece);
+  const auto all = static_cast<std::uint32_t>(state_->pieces.count());
   state_->done.store(0, std::memory_order_relaxed);
   bool sleeping = false;
   {

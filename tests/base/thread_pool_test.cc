@@ -78,24 +78,32 @@ TEST_P(ThreadPools, ThePiecesDependOnCountGrainAndThreadsAlone) {
   for (int round = 0; round < 50; ++round) EXPECT_EQ(DealtBy(pool, 100, 8, 2).pieces, first);
 }
 
+TEST_P(ThreadPools, PiecesBecomeSmallerDownToAnEvenShare) {
+  ThreadPool pool(2, GetParam());
+  std::vector<std::int64_t> sizes;
+  for (const auto& [begin, end] : DealtBy(pool, 630, 10, 8).pieces) sizes.push_back(end - begin);
+  // 63 grains, at least 4 of them: a quarter of 63, of 33, of 17.
+  EXPECT_EQ(sizes, (std::vector<std::int64_t>{150, 150, 80, 80, 40, 40, 40, 40, 10}));
+}
+
 TEST_P(ThreadPools, AThreadThatIsHeldUpLeavesTheOtherPiecesToTheRest) {
   ThreadPool pool(3, GetParam());
   std::atomic<int> others{0};
   std::atomic<bool> in_time{false};
   pool.ParallelFor(
       12, 1,
-      [&](std::int64_t begin, std::int64_t, int) {
+      [&](std::int64_t begin, std::int64_t end, int) {
         if (begin > 0) {
-          ++others;
+          others += static_cast<int>(end - begin);
           return;
         }
         const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (others < 11 && std::chrono::steady_clock::now() < patience)
+        while (others < 10 && std::chrono::steady_clock::now() < patience)
           std::this_thread::yield();
-        in_time = others == 11;
+        in_time = others == 10;
       },
       4);
-  EXPECT_TRUE(in_time) << others << " of 11 pieces were run beside the one that waits";
+  EXPECT_TRUE(in_time) << others << " of 10 indices were run beside the piece of two that waits";
 }
 
 // A loop must not see pieces of the one before it or after it.
