@@ -244,7 +244,8 @@ class Bench {
   double MeasureWall(Limit limit) {
     switch (limit) {
       case Limit::kRead:
-        return MeasureReadGbS(ctx_->pool(), std::as_bytes(std::span(weights_)), 0.06);
+        const std::span<const std::byte> all = std::as_bytes(std::span(weights_));
+        return MeasureReadGbS(ctx_->pool(), {&all, 1}, 0.06);
       case Limit::kBf16: return MeasurePeakGflops(*ctx_, DType::kBF16);
       case Limit::kF32: return MeasurePeakGflops(*ctx_, DType::kF32);
       case Limit::kInt8: return MeasurePeakGflops(*ctx_, WeightFormat::kInt8Tiles);

@@ -3,14 +3,20 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <fstream>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "api/boundary.h"
 #include "api/model_impl.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/synth.h"
+#include "checkpoint/tensor_table.h"
 #include "ops/machine_limits.h"
 
 namespace culet {
@@ -19,6 +25,38 @@ namespace {
 constexpr double kReadSeconds = 0.1;
 // Smaller weights may sit in a cache, so a buffer of our own is read instead.
 constexpr std::size_t kLeastReadBytes = std::size_t{256} << 20;
+// Between two weights lie scales and norms, which belong to them.
+constexpr std::ptrdiff_t kMostBetween = std::ptrdiff_t{1} << 20;
+
+// The matrices that every decoded token reads, where they lie in the files, in stretches as long as
+// they are: after the first token their pages are present.
+std::vector<std::span<const std::byte>> WeightsOfEveryToken(const Checkpoint& checkpoint) {
+  std::vector<const TensorView*> tensors;
+  for (const ExpectedTensor& expected : ExpectedTensors(checkpoint.config())) {
+    // A table is read row by row, of experts some.
+    const bool table = expected.name == "embed_tokens_per_layer.weight" ||
+                       (expected.name == "embed_tokens.weight" && !checkpoint.head_is_embedding());
+    if (table || expected.shape.size() != 2 || !checkpoint.has_tensor(expected.name)) continue;
+    const QuantizedTensor* integers = checkpoint.quantized(expected.name);
+    if (integers != nullptr && integers->repacks_values()) continue;
+    tensors.push_back(&checkpoint.tensor(expected.name));
+  }
+  std::ranges::sort(tensors, {}, [](const TensorView* tensor) { return tensor->bytes.data(); });
+  std::vector<std::span<const std::byte>> stretches;
+  const MappedFile* file = nullptr;  // of the last one
+  for (const TensorView* tensor : tensors) {
+    const std::byte* begin = tensor->bytes.data();
+    const std::byte* end = begin + tensor->bytes.size();
+    if (tensor->file == file &&
+        begin - stretches.back().data() - std::ssize(stretches.back()) <= kMostBetween) {
+      stretches.back() = {stretches.back().data(), end};
+    } else {
+      stretches.push_back(tensor->bytes);
+      file = tensor->file;
+    }
+  }
+  return stretches;
+}
 
 }  // namespace
 
@@ -37,13 +75,13 @@ void Synthesize(const std::string& size, const std::filesystem::path& folder,
 
 MachineLimits MeasureMachine(Model& model) try {
   const Model::Impl& impl = model.impl();
-  // The embedding is one contiguous stretch that each decoded token reads for the head: its pages
-  // are present, and it is read the way weights are.
-  const std::span<const std::byte> weights = impl.checkpoint->tensor("embed_tokens.weight").bytes;
+  const std::vector<std::span<const std::byte>> weights = WeightsOfEveryToken(*impl.checkpoint);
+  std::size_t bytes = 0;
+  for (const std::span<const std::byte> stretch : weights) bytes += stretch.size();
   return impl.thread->Exclusive([&](Engine& engine) {
     Context& context = engine.context();
     MachineLimits limits;
-    limits.read_gb_s = weights.size() >= kLeastReadBytes
+    limits.read_gb_s = bytes >= kLeastReadBytes
                            ? MeasureReadGbS(context.pool(), weights, kReadSeconds)
                            : MeasureReadGbS(context.pool(), kLeastReadBytes, kReadSeconds);
     const WeightFormat format = impl.checkpoint->main_format();

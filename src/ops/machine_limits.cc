@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <vector>
 
 #include "ops/cpu/kernels.h"
 
@@ -38,31 +40,40 @@ double PeakOf(Context& ctx, float (*run)(std::int64_t), std::int64_t step) {
 
 }  // namespace
 
-double MeasureReadGbS(ThreadPool& pool, std::span<const std::byte> buffer, double seconds) {
+double MeasureReadGbS(ThreadPool& pool, std::span<const std::span<const std::byte>> buffers,
+                      double seconds) {
   const CpuKernels& kernels = KernelsOf(BestLevel());
-  // A loop reads this much, so that a long buffer does not overrun `seconds` by much.
-  const std::size_t most = (std::size_t{16} << 20) * static_cast<std::size_t>(pool.threads());
   constexpr std::int64_t kGrain = 4096;
   constexpr int kPieces = 8;  // as products deal their weights
-  if (buffer.size() < static_cast<std::size_t>(kGrain)) return 0;
-  std::size_t at = 0;
+  // A loop reads a part, so that all of them do not overrun `seconds` by much.
+  const std::size_t most = (std::size_t{16} << 20) * static_cast<std::size_t>(pool.threads());
+  std::vector<std::span<const std::byte>> parts;
+  for (const std::span<const std::byte> buffer : buffers) {
+    for (std::size_t at = 0; at + kGrain <= buffer.size(); at += most) {
+      const std::size_t length = std::min(most, buffer.size() - at) / kGrain * kGrain;
+      if (length > 0) parts.push_back(buffer.subspan(at, length));
+    }
+  }
+  if (parts.empty()) return 0;
+  // Steps of the golden ratio: the first parts of any number lie evenly among all.
+  std::size_t stride = std::max<std::size_t>(1, parts.size() * 382 / 1000);
+  while (std::gcd(stride, parts.size()) > 1) ++stride;
+  std::size_t part = 0;
   double bytes = 0;
   const Clock::time_point start = Clock::now();
   double elapsed = 0;
   do {
-    const auto length =
-        static_cast<std::int64_t>(std::min(most, buffer.size() - at)) / kGrain * kGrain;
+    const std::span<const std::byte> here = parts[part];
     pool.ParallelFor(
-        length, kGrain,
+        static_cast<std::int64_t>(here.size()), kGrain,
         [&](std::int64_t begin, std::int64_t end, int) {
-          const std::byte* piece = buffer.data() + at + begin;
-          sink.fetch_add(kernels.read_stream(piece, static_cast<std::size_t>(end - begin)),
-                         std::memory_order_relaxed);
+          sink.fetch_add(
+              kernels.read_stream(here.data() + begin, static_cast<std::size_t>(end - begin)),
+              std::memory_order_relaxed);
         },
         kPieces);
-    bytes += static_cast<double>(length);
-    at += static_cast<std::size_t>(length);
-    if (buffer.size() - at < static_cast<std::size_t>(kGrain)) at = 0;
+    bytes += static_cast<double>(here.size());
+    part = (part + stride) % parts.size();
     elapsed = SecondsSince(start);
   } while (elapsed < seconds);
   return bytes / elapsed * 1e-9;
@@ -74,7 +85,8 @@ double MeasureReadGbS(ThreadPool& pool, std::size_t buffer_bytes, double seconds
                    [&](std::int64_t begin, std::int64_t end, int) {
                      std::memset(buffer.get() + begin, 1, static_cast<std::size_t>(end - begin));
                    });
-  return MeasureReadGbS(pool, {buffer.get(), buffer_bytes}, seconds);
+  const std::span<const std::byte> all(buffer.get(), buffer_bytes);
+  return MeasureReadGbS(pool, {&all, 1}, seconds);
 }
 
 double MeasurePeakGflops(Context& ctx, DType dtype) {
