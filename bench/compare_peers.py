@@ -13,6 +13,10 @@ engines turns from round to round. Printed are medians over the rounds: tokens/s
 around the runs, of culet also the share of the limits that it measures within its run, and culet's speed
 over each peer's within the same round. `--out FILE` writes all figures as JSON.
 
+"its file" is how fast each thread reads the file that an engine maps, out of the page cache: on a virtual machine
+one part of memory may be half as fast as another (on the host's other node), and two files in different parts
+do not compare. Drop one (`vmtouch -e`, or copy it) until they do.
+
 transformers runs in this Python (torch and transformers must be there); it is asked for the last
 position's logits alone, so that it skips what it can. OpenVINO GenAI runs in --openvino-python, as
 bench/openvino_bench.py tells. ik_llama.cpp reads the files of --gguf too, with its own llama-bench. Every
@@ -47,9 +51,29 @@ def run(command):
     return done.stdout
 
 
+def read_rate(files, most=2 << 30, part=8 << 20):
+    """GB/s at which one thread reads parts from all over these files, which are in the page cache."""
+    into, took, count = bytearray(1 << 20), 0.0, 0
+    sizes = [(file, os.path.getsize(file)) for file in files]
+    step = max(part, sum(size for _, size in sizes) * part // most)
+    for file, size in sizes:
+        with open(file, "rb", buffering=0) as opened:
+            for begin in range(0, size - part + 1, step):
+                opened.seek(begin)
+                started = time.perf_counter()
+                for _ in range(0, part, len(into)):
+                    count += opened.readinto(into)
+                took += time.perf_counter() - started
+    return count / took / 1e9 if count else None
+
+
 class Culet:
     def __init__(self, label, model, threads):
         self.name, self.model, self.threads = f"culet {label}", model, threads
+
+    def mapped_files(self):
+        model = pathlib.Path(self.model)
+        return sorted(model.glob("*.safetensors")) if model.is_dir() else [model]
 
     def measure(self, prefill, decode, context):
         found = json.loads(run([CULET, "bench", self.model, "--threads", str(self.threads), "--prefill",
@@ -71,6 +95,9 @@ class LlamaCpp:
 
     def __init__(self, label, model, threads, program):
         self.name, self.model, self.threads, self.program = f"{self.tree} {label}", model, threads, program
+
+    def mapped_files(self):
+        return [self.model]
 
     def warm_up(self):
         """So does llama-bench, but what is mapped is read from the disk in it."""
@@ -107,6 +134,10 @@ class OpenVino:
     def __init__(self, label, model, threads, python):
         self.name, self.model, self.threads, self.python = f"OpenVINO {label}", model, threads, python
 
+    def mapped_files(self):
+        """None: it copies weights into memory of its own."""
+        return []
+
     def warm_up(self):
         """So does each measurement, but here the model is read from the disk."""
         self.measure(16, 1, 16)
@@ -120,6 +151,10 @@ class OpenVino:
 class Transformers:
     def __init__(self, label, model, threads):
         self.name, self.folder, self.threads, self.model = f"transformers {label}", model, threads, None
+
+    def mapped_files(self):
+        """None: it copies weights into memory of its own."""
+        return []
 
     def load(self):
         try:
@@ -232,6 +267,8 @@ def measure(engines, options, rounds):
     """Adds a round at a time to `rounds`. Raises Failed."""
     for engine in engines:
         attempt(engine, engine.warm_up)
+    for engine in engines:
+        engine.file_gb_s = attempt(engine, lambda e=engine: read_rate(e.mapped_files()))
     for number in range(options.rounds):
         turn = number % len(engines)
         entry = {}
@@ -240,6 +277,7 @@ def measure(engines, options, rounds):
             figures = attempt(
                 engine, lambda e=engine: e.measure(options.prefill, options.decode, options.context))
             after = limits(options.probe, options.threads)
+            figures["file_gb_s_of_a_thread"] = engine.file_gb_s
             figures["read_gb_s"] = (before[0] + after[0]) / 2
             figures["peak_gflops_of_probe"] = (before[1] + after[1]) / 2
             entry[engine.name], before = figures, after
@@ -264,7 +302,7 @@ def median(rounds, name, key):
 
 
 def table(rounds, engines):
-    lines = [f"{'':<24}{'prefill':>10}{'decode':>10}{'read GB/s':>11}  of the limit"]
+    lines = [f"{'':<24}{'prefill':>10}{'decode':>10}{'read GB/s':>11}{'its file':>10}  of the limit"]
     for engine in engines:
         ratio = ""
         if isinstance(engine, Culet):
@@ -272,7 +310,8 @@ def table(rounds, engines):
                      f"decode {100 * median(rounds, engine.name, 'ratio_to_bandwidth'):.0f}% of reading")
         lines.append(f"{engine.name:<24}{median(rounds, engine.name, 'prefill'):>10.1f}"
                      f"{median(rounds, engine.name, 'decode'):>10.2f}"
-                     f"{median(rounds, engine.name, 'read_gb_s'):>11.1f}{ratio}")
+                     f"{median(rounds, engine.name, 'read_gb_s'):>11.1f}"
+                     f"{engine.file_gb_s or '':>10.3}{ratio}")
     peers = [engine for engine in engines if not isinstance(engine, Culet)]
     for ours in (engine for engine in engines if isinstance(engine, Culet)):
         for peer in peers:
