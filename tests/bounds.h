@@ -27,19 +27,24 @@ inline constexpr double kFewestLanes = 8;
 
 // Longest chain of roundings through which one product passes in Σ_k. Each lane adds k/kFewestLanes
 // products one after the other, then log2(8) additions at most join lanes, and k/768 joins blocks
-// of k. vdpbf16ps: 16 lanes with two roundings a step, k/8. tdpbf16ps: 16 products, 2 joins, then
-// k/32 of these, which is less from k = 512 on, where it is used. Plain sums in double and rounds
-// once.
+// of k. vdpbf16ps: 16 lanes with two roundings a step, k/8. tdpbf16ps: 16 products at most, 2
+// joins, then k/32 of these and k/256 of those, which is less from k = 192 on; of x in three parts
+// the greatest come last, and the others' errors are 2^-7 of theirs. Plain sums in double and
+// rounds once.
 inline double DotDepth(std::int64_t k) {
-  return static_cast<double>(k) / kFewestLanes + 3 + static_cast<double>(k) / 768 + 2;
+  const auto length = static_cast<double>(k);
+  const double lanes = length / kFewestLanes + 3 + length / 768 + 2;
+  const double tiles = std::min(length, 16.0) + 2 + (length / 32 + 1) + (length / 256 + 1);
+  return std::max(lanes, tiles);
 }
 
 // |computed − exact| ≤ depth·u·Σ|x·w|, to first order; the 1.01 covers the higher ones for depth <
 // 10^5. vdpbf16ps and tdpbf16ps take subnormal inputs and results as zero: at most 2^−126 a product
-// for a flushed result, and 2^−126 times the other factor for a flushed input.
+// for a flushed result, and 2^−126 times the other factor for a flushed input; three of each where
+// x is in three parts.
 inline double DotBound(std::int64_t k, double sum_abs, double max_abs = 1) {
   return 1.01 * DotDepth(k) * kF32Roundoff * sum_abs +
-         2 * static_cast<double>(k) * 0x1p-126 * (1 + max_abs);
+         6 * static_cast<double>(k) * 0x1p-126 * (1 + max_abs);
 }
 
 // A product of int8 rows with integer weights: sums over a block of 32 columns are exact integers

@@ -244,9 +244,10 @@ std::size_t MatMulGeGluScratchBytes(std::int64_t rows, std::int64_t max_cols, in
 std::size_t MatMulScratchBytes(std::int64_t rows, std::int64_t max_cols) {
   // The widest operand is f32, its rows padded to tiles of 2 to 6. Those of tiles of 16 rows have
   // values of at most 2 bytes, and (rows + 15) · 2 ≤ (rows + 7) · 4. Columns are padded to at most
-  // 64, those of one byte to 128.
-  return static_cast<std::size_t>(rows + 7) * static_cast<std::size_t>(RoundUp(max_cols, 64)) *
-         sizeof(float);
+  // 64, those of one byte to 128. Of short sums there may be three values of 2 bytes for one.
+  const std::int64_t bytes = (rows + 7) * RoundUp(max_cols, 64) * 4;
+  const std::int64_t exact = (rows + 15) * RoundUp(std::min(max_cols, kExactCols), 64) * 6;
+  return static_cast<std::size_t>(std::max(bytes, exact));
 }
 
 }  // namespace culet

@@ -33,7 +33,8 @@ TEST_P(ForcedLevel, IsTheOneThatRuns) {
   EXPECT_EQ(kernels.matmul_int8.level,
             HighestUpTo(GetParam(), {kPlain, kNeon, kAvx2, kAvx512Vnni, kAmx}));
   EXPECT_EQ(kernels.matmul_int4.level, kernels.matmul_int8.level);
-  EXPECT_EQ(kernels.matmul_bf16_exact.level, std::min(GetParam(), CpuLevel::kAvx512));
+  EXPECT_EQ(kernels.matmul_bf16_exact.level,
+            HighestUpTo(GetParam(), {kPlain, kNeon, kAvx2, kAvx512, kAmx}));
   EXPECT_EQ(kernels.matmul_f32.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.matmul_f16.level, std::min(GetParam(), CpuLevel::kAvx512));
   EXPECT_EQ(kernels.attention_block.level,

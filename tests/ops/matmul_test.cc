@@ -195,6 +195,35 @@ TEST_P(MatMulTest, ColumnsPastTheLastAreNeverRead) {
   }
 }
 
+// Of sums that do not round x: the greatest f32 stays finite, and what is not finite stays what it
+// is and touches no other row.
+TEST_P(MatMulTest, InfinitiesNaNAndTheGreatestValueComeThrough) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto nan_of_low_bits = std::bit_cast<float>(0x7f800001u);
+  constexpr std::int64_t kCols = 100;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const TestMatrix w(dtype, 33, kCols, std::vector<float>(33 * kCols, 0.5f));
+    for (const std::int64_t rows : {5, 20}) {
+      std::vector<float> values(static_cast<std::size_t>(rows * kCols), 0.0f);
+      const float special[] = {kGreatest, -kInfinity, nan_of_low_bits, 3.0f};
+      for (std::int64_t r = 0; r < 4; ++r) {
+        values[static_cast<std::size_t>(r * kCols + 40 + r)] = special[r];
+      }
+      Guarded x(rows, kCols), out(rows, 33);
+      x.Set(values);
+      MatMul(ctx(), x.view(), w.matrix(), out.view());
+      for (std::int64_t n = 0; n < 33; ++n) {
+        EXPECT_EQ(out.view().row(0)[n], kGreatest / 2);
+        EXPECT_EQ(out.view().row(1)[n], -kInfinity);
+        EXPECT_TRUE(std::isnan(out.view().row(2)[n]));
+        EXPECT_EQ(out.view().row(3)[n], 1.5f);
+        EXPECT_EQ(out.view().row(4)[n], 0.0f);
+      }
+    }
+  }
+}
+
 TEST_P(MatMulTest, NothingIsAllocatedOnceScratchIsReserved) {
   Random random(3);
   const TestMatrix w(DType::kBF16, 64, 300, RandomFloats(random, 64 * 300));

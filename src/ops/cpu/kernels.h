@@ -112,7 +112,8 @@ struct CpuKernels {
   MatMulKernel matmul_f32;
   MatMulKernel matmul_bf16;
   // bf16 weights in sums of at most kExactCols addends: x stays f32 (the pack of matmul_f32), the
-  // weights are widened. Every level from avx2 up has its own.
+  // weights are widened; at amx x becomes three bf16. Every vector level has its own but those of
+  // bf16 and of integers.
   MatMulKernel matmul_bf16_exact;
   MatMulKernel matmul_f16;
   // Integer weights in tiles; x is quantised by `pack` (ops/cpu/quantized_rows.h).

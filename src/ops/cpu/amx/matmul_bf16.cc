@@ -1,19 +1,22 @@
 // Products of bf16 weights with AMX: sums [16 outputs, rows] += weights [16 outputs, 32 columns] ·
 // x [32 columns, rows], 8,192 multiply-adds an instruction. x is rounded to bf16 as the contract
-// says and packed in panels of up to 16 rows, pairs of columns side by side:
+// says, or, where it is not to be rounded, taken apart into three bf16 whose sum it is (8 bits of
+// 24 each). It is packed in panels of up to 16 rows, pairs of columns side by side:
 //
-//   panel  [k / 32][16 pairs][rows of the panel][2], zero beyond k
+//   panel  [parts, greatest first][k / 32][16 pairs][rows of the panel][2], zero beyond k
 //
 // Weights are the side that lies in rows, so that they need no turning round; the sums do, once at
 // the end. Every output is summed in one way, whatever the number of rows: 32 columns after the
 // other, within them as the unit does it (even and odd columns apart, then both, subnormals taken
-// as zero), kColumns by themselves, these in rising order.
+// as zero), kColumns by themselves, these in rising order. Of kColumns the least parts come first,
+// so that they add next to nothing to the error.
 //
 // With one panel, weights are read where they lie, each line once, and reading is the limit.
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "ops/cpu/amx/amx.h"
 
@@ -43,33 +46,66 @@ CULET_INLINE __m512 LoadAtMost(const float* x, std::int64_t there) {
 // Rows of a panel: whole tiles, the last one of them with zeros where the rows end; fewer rows than
 // a tile are one panel of their own height.
 CULET_INLINE std::int64_t RowsOfPanel(std::int64_t rows) { return std::min(rows, kPanelRows); }
+// Of one part of a panel.
+CULET_INLINE std::int64_t PartElements(std::int64_t panel_rows, std::int64_t k) {
+  return Padded(k, kStep) * panel_rows;
+}
+template <int kParts>
 std::size_t OperandBytes(std::int64_t rows, std::int64_t k) {
-  return static_cast<std::size_t>(Padded(rows, RowsOfPanel(rows)) * Padded(k, kStep)) *
+  const std::int64_t panel_rows = RowsOfPanel(rows);
+  return static_cast<std::size_t>(Padded(rows, panel_rows) / panel_rows * kParts *
+                                  PartElements(panel_rows, k)) *
          sizeof(std::uint16_t);
 }
 
+// x itself, or bf16 whose sum it is, the greatest first. What is not finite is the first alone.
+template <int kParts>
+CULET_INLINE void Split(__m512 x, __m512* parts) {
+  parts[0] = x;
+  if constexpr (kParts == 3) {
+    const __m512 infinity = _mm512_set1_ps(std::numeric_limits<float>::infinity());
+    const __mmask16 finite = _mm512_cmp_ps_mask(_mm512_abs_ps(x), infinity, _CMP_LT_OQ);
+    // Cut off, not rounded: the greatest f32 would become an infinity.
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+    const auto cut = [&](__m512 v) {
+      return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), upper));
+    };
+    parts[0] = _mm512_mask_mov_ps(x, finite, cut(x));
+    const __m512 rest = _mm512_maskz_sub_ps(finite, x, parts[0]);
+    parts[1] = cut(rest);
+    parts[2] = _mm512_sub_ps(rest, parts[1]);
+  }
+}
+
 // `begin` is the first row of a panel.
+template <int kParts>
 void Pack(const float* x, std::int64_t x_stride, std::int64_t rows, std::int64_t k,
           std::int64_t begin, std::int64_t end, float, std::byte* operand) {
   const std::int64_t panel_rows = RowsOfPanel(rows);
-  const std::int64_t panel_size = Padded(k, kStep) * panel_rows;
+  const std::int64_t part_size = PartElements(panel_rows, k);
   const __mmask16 mask = panel_rows == kPanelRows ? 0xffff : FirstLanes(panel_rows);
-  alignas(64) std::uint32_t pairs[kPanelRows * kStep / 2] = {};  // [rows, pairs]
+  alignas(64) std::uint32_t pairs[kParts][kPanelRows * kStep / 2] = {};  // [rows, pairs]
   for (std::int64_t row = begin; row < end; row += panel_rows) {
-    auto* to = reinterpret_cast<std::uint16_t*>(operand) + row / panel_rows * panel_size;
+    auto* to = reinterpret_cast<std::uint16_t*>(operand) + row / panel_rows * kParts * part_size;
     const std::int64_t there = std::min(panel_rows, rows - row);
-    if (there < panel_rows) std::fill(std::begin(pairs), std::end(pairs), 0);
-    for (std::int64_t i = 0; i < k; i += kStep) {
+    if (there < panel_rows) std::memset(pairs, 0, sizeof(pairs));
+    for (std::int64_t i = 0; i < k; i += kStep, to += panel_rows * kStep) {
       for (std::int64_t r = 0; r < there; ++r) {
         const float* from = x + (row + r) * x_stride + i;
-        _mm512_store_si512(
-            pairs + r * kStep / 2,
-            NarrowStep(LoadAtMost(from, k - i), LoadAtMost(from + kLanes, k - i - kLanes)));
+        __m512 low[kParts], high[kParts];
+        Split<kParts>(LoadAtMost(from, k - i), low);
+        Split<kParts>(LoadAtMost(from + kLanes, k - i - kLanes), high);
+        for (int part = 0; part < kParts; ++part) {
+          _mm512_store_si512(pairs[part] + r * kStep / 2, NarrowStep(low[part], high[part]));
+        }
       }
-      __m512 turned[kStep / 2];
-      Transpose(reinterpret_cast<const float*>(pairs), turned);
-      for (std::int64_t pair = 0; pair < kStep / 2; ++pair, to += panel_rows * 2) {
-        _mm512_mask_storeu_ps(to, mask, turned[pair]);
+      for (int part = 0; part < kParts; ++part) {
+        __m512 turned[kStep / 2];
+        Transpose(reinterpret_cast<const float*>(pairs[part]), turned);
+        std::uint16_t* line = to + part * part_size;
+        for (std::int64_t pair = 0; pair < kStep / 2; ++pair, line += panel_rows * 2) {
+          _mm512_mask_storeu_ps(line, mask, turned[pair]);
+        }
       }
     }
   }
@@ -111,10 +147,22 @@ CULET_INLINE void AddSums(const float* sums, std::int64_t count, float* acc) {
   }
 }
 
+// Sums of 16 outputs, `count` of them wanted.
+CULET_INLINE void PutTile(const float* sums, std::int64_t rows, std::int64_t count, float* out,
+                          std::int64_t out_stride) {
+  const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
+  __m512 turned[16];
+  Transpose(sums, turned);
+  for (std::int64_t r = 0; r < 16; ++r) {
+    if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
+  }
+}
+
 // For ManyRows.
+template <int kParts>
 class Strips {
  public:
-  static constexpr std::int64_t kStepBytes = kStep * 2;
+  static constexpr std::int64_t kStepBytes = kStep * 2 * kParts;
   static constexpr std::int64_t kStripSteps = kColumns / kStep;
 
   Strips(const Matrix& w, const std::uint16_t* x) : w_(w), x_(x) {}
@@ -130,7 +178,7 @@ class Strips {
     }
   }
   static std::int64_t FetchesOf(std::int64_t panels, std::int64_t count) {
-    return (panels + 1) / 2 * count;
+    return (panels + 1) / 2 * kParts * count;
   }
   Fetcher Ahead(std::int64_t n, std::int64_t end, std::int64_t step, std::int64_t count,
                 std::int64_t over) const {
@@ -154,38 +202,31 @@ class Strips {
               std::min(kOutputs, count - n), out + n, out_stride);
     }
   }
-  // Sums of 16 outputs, `count` of them wanted.
-  static CULET_INLINE void PutTile(const float* sums, std::int64_t rows, std::int64_t count,
-                                   float* out, std::int64_t out_stride) {
-    const __mmask16 mask = count >= kOutputs ? 0xffff : FirstLanes(count);
-    __m512 turned[16];
-    Transpose(sums, turned);
-    for (std::int64_t r = 0; r < 16; ++r) {
-      if (r < rows) _mm512_mask_storeu_ps(out + r * out_stride, mask, turned[r]);
-    }
-  }
 
  private:
   template <int kPanels>
   CULET_INLINE void AddPanels(std::int64_t panel, std::int64_t step, std::int64_t count, float* acc,
                               Fetcher& fetcher) const {
     alignas(64) float sums[2 * kPanels * kSums];
-    const std::int64_t panel_size = Padded(w_.cols, kStep) * kPanelRows;
-    const std::uint16_t* x = x_ + panel * panel_size + step * kTileElements;
+    const std::int64_t part_size = PartElements(kPanelRows, w_.cols);
+    const std::uint16_t* panel_x = x_ + panel * kParts * part_size + step * kTileElements;
     ZeroSums<kPanels>();
-    for (std::int64_t s = 0; s < count; ++s, x += kTileElements) {
-      const std::uint16_t* w = tiles_ + 2 * s * kTileElements;
-      TileLoad<6>(w, 64);
-      TileLoad<4>(x, 64);
-      TileDotBf16<0, 6, 4>();
-      TileLoad<7>(w + kTileElements, 64);
-      TileDotBf16<1, 7, 4>();
-      if (kPanels == 2) {
-        TileLoad<5>(x + panel_size, 64);
-        TileDotBf16<2, 6, 5>();
-        TileDotBf16<3, 7, 5>();
+    for (int part = kParts - 1; part >= 0; --part) {
+      const std::uint16_t* x = panel_x + part * part_size;
+      const std::uint16_t* w = tiles_;
+      for (std::int64_t s = 0; s < count; ++s, x += kTileElements, w += 2 * kTileElements) {
+        TileLoad<6>(w, 64);
+        TileLoad<4>(x, 64);
+        TileDotBf16<0, 6, 4>();
+        TileLoad<7>(w + kTileElements, 64);
+        TileDotBf16<1, 7, 4>();
+        if (kPanels == 2) {
+          TileLoad<5>(x + kParts * part_size, 64);
+          TileDotBf16<2, 6, 5>();
+          TileDotBf16<3, 7, 5>();
+        }
+        fetcher.Step();
       }
-      fetcher.Step();
     }
     if (step == 0) {
       StoreSums<kPanels>(acc);
@@ -207,43 +248,48 @@ class Strips {
 // streams as the processor follows by itself, and only where they end it must be told what comes:
 // with twice the rows, or more fetched ahead, it loses them (a quarter of the rate at which it
 // reads).
+template <int kParts>
 void RunFew(const std::uint16_t* x, std::int64_t rows, const Matrix& w, std::int64_t n,
             std::int64_t end, float* out, std::int64_t out_stride) {
   alignas(64) std::uint16_t copy[kTileElements];
   alignas(64) float sums[kSums] = {};  // beyond the rows too: what was there could be slow
   alignas(64) float acc[kSums] = {};
   const std::int64_t k = w.cols;
+  const std::int64_t part_size = PartElements(rows, k);
   const std::int64_t count = std::min(kOutputs, end - n);
   const auto* weights = static_cast<const std::uint16_t*>(w.data) + n * k;
   for (std::int64_t block = 0; block < k; block += kColumns) {
     TileZero<0>();
     const std::int64_t block_end = std::min(k, block + kColumns);
-    for (std::int64_t column = block; column < block_end; column += kStep, x += kStep * rows) {
-      const std::int64_t columns = std::min(kStep, k - column);
-      if (k - column <= kFirstColumns && end - n > kOutputs) {
-        const auto next =
-            reinterpret_cast<std::uintptr_t>(weights) +
-            static_cast<std::uintptr_t>(kOutputs * k + column + kFirstColumns - k) * 2;
-        for (std::int64_t row = 0; row < kOutputs; ++row) {
-          FetchLine(next + static_cast<std::uintptr_t>(row * k) * 2);
+    for (int part = kParts - 1; part >= 0; --part) {
+      for (std::int64_t column = block; column < block_end; column += kStep) {
+        const std::int64_t columns = std::min(kStep, k - column);
+        if (part == kParts - 1 && k - column <= kFirstColumns && end - n > kOutputs) {
+          const auto next =
+              reinterpret_cast<std::uintptr_t>(weights) +
+              static_cast<std::uintptr_t>(kOutputs * k + column + kFirstColumns - k) * 2;
+          for (std::int64_t row = 0; row < kOutputs; ++row) {
+            FetchLine(next + static_cast<std::uintptr_t>(row * k) * 2);
+          }
         }
+        if (columns == kStep && count == kOutputs) {
+          TileLoad<6>(weights + column, k * 2);
+        } else {
+          CopyTile(weights + column, k, count, columns, copy);
+          TileLoad<6>(copy, 64);
+        }
+        TileLoad<4>(x + part * part_size + column * rows, rows * 4);
+        TileDotBf16<0, 6, 4>();
       }
-      if (columns == kStep && count == kOutputs) {
-        TileLoad<6>(weights + column, k * 2);
-      } else {
-        CopyTile(weights + column, k, count, columns, copy);
-        TileLoad<6>(copy, 64);
-      }
-      TileLoad<4>(x, rows * 4);
-      TileDotBf16<0, 6, 4>();
     }
     // The first is not added to zeros, as with many rows: a −0 would become 0.
     TileStore<0>(block == 0 ? acc : sums, 64);
     if (block > 0) AddSums(sums, kSums, acc);
   }
-  Strips::PutTile(acc, rows, count, out, out_stride);
+  PutTile(acc, rows, count, out, out_stride);
 }
 
+template <int kParts>
 void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int64_t begin,
          std::int64_t end, float* out, std::int64_t out_stride) {
   const auto* x = reinterpret_cast<const std::uint16_t*>(operand);
@@ -254,19 +300,20 @@ void Run(const std::byte* operand, std::int64_t rows, const Matrix& w, std::int6
   for (int tile = 6; tile < 8; ++tile) shapes.Set(tile, kOutputs, kStep * 2);
   const TilesInUse tiles(shapes);
   if (rows > kPanelRows) {
-    Strips strips(w, x);
+    Strips<kParts> strips(w, x);
     ManyRows(strips, rows, Padded(w.cols, kStep) / kStep, out, out_stride).Run(begin, end);
     return;
   }
   for (std::int64_t n = begin; n < end; n += kOutputs) {
-    RunFew(x, rows, w, n, end, out + n, out_stride);
+    RunFew<kParts>(x, rows, w, n, end, out + n, out_stride);
   }
 }
 
 }  // namespace
 
 void FillBf16MatMulPart(CpuKernels& table) {
-  table.matmul_bf16 = {CpuLevel::kAmx, kPanelRows, OperandBytes, Pack, Run};
+  table.matmul_bf16 = {CpuLevel::kAmx, kPanelRows, OperandBytes<1>, Pack<1>, Run<1>};
+  table.matmul_bf16_exact = {CpuLevel::kAmx, kPanelRows, OperandBytes<3>, Pack<3>, Run<3>};
 }
 
 }  // namespace culet::amx
