@@ -11,6 +11,9 @@
 // after the other, the nearest of q before what is left; the sum of exponentials along keys, one by
 // one; an output along keys as a score does along dimensions. Keys that no query sees add zeros,
 // whatever lies there.
+//
+// One tile of queries, or fewer, reads each key and value once: there the order in which memory is
+// passed is what counts, and it is another one than for many.
 #include "ops/cpu/simd/target.h"
 
 #include <algorithm>
@@ -73,6 +76,33 @@ struct Next {
   }
 };
 
+// The same by loads: the processor follows those and runs ahead of them, and brings nothing but
+// what it is told where it is told to fetch. Four lines a quarter of the piece apart, by turns.
+class Ahead {
+ public:
+  Ahead() = default;
+  Ahead(const std::byte* begin, std::int64_t bytes, std::int64_t times)
+      : at_(begin),
+        quarter_(bytes / kParts),
+        lines_(begin == nullptr ? 0 : (quarter_ / 64 + times - 1) / times),
+        end_(begin + (begin == nullptr ? 0 : quarter_)) {}
+
+  CULET_INLINE void Load() {
+    for (std::int64_t line = 0; line < lines_ && at_ < end_; ++line, at_ += 64) {
+      for (std::int64_t part = 0; part < kParts; ++part) {
+        static_cast<void>(*static_cast<const volatile std::byte*>(at_ + part * quarter_));
+      }
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kParts = 4;
+  const std::byte* at_ = nullptr;
+  std::int64_t quarter_ = 0;
+  std::int64_t lines_ = 0;  // of a quarter, at a time
+  const std::byte* end_ = nullptr;
+};
+
 // Up to kPassTiles tiles of queries.
 class Pass {
  public:
@@ -88,10 +118,15 @@ class Pass {
     }
     const std::int64_t tiles = (count_ + kSide - 1) / kSide;
     for (std::int64_t tile = 0; tile < tiles; ++tile) PackQueries(tile);
-    for (std::int64_t tile = 0; tile < tiles; tile += 2) {
-      tile + 1 < tiles ? Score<2>(tile) : Score<1>(tile);
+    if (tiles == 1) {
+      ScoreFew();
+    } else {
+      for (std::int64_t tile = 0; tile < tiles; tile += 2) {
+        tile + 1 < tiles ? Score<2>(tile) : Score<1>(tile);
+      }
     }
     for (std::int64_t tile = 0; tile < tiles; ++tile) Soften(tile);
+    if (tiles == 1) return AddValuesOfFew();
     for (std::int64_t dim = 0; dim < a_.head_dim; dim += kStep) {
       PairValues(dim);
       for (std::int64_t tile = 0; tile < tiles; tile += 2) {
@@ -129,6 +164,11 @@ class Pass {
     }
   }
 
+  Ahead ValuesAhead(std::int64_t step, std::int64_t times) const {
+    if (step >= hull_.end_step()) return {};
+    return {RowAt(a_.v_page, step * kStep), kStep * a_.row_bytes, times};
+  }
+
   // While keys are multiplied: the ones after them, and their values.
   Next KeysAfter(std::int64_t step) const {
     if (step + 1 >= hull_.end_step()) return {};
@@ -143,6 +183,33 @@ class Pass {
   Next Piece(const std::byte* row) const {
     if (row == nullptr) return {};
     return {reinterpret_cast<std::uintptr_t>(row), kStep * a_.row_bytes / 64 / steps()};
+  }
+
+  // The same of one tile of queries, bound by reading keys: a tile's rows are kApart keys apart, so
+  // that each runs along its own 4 KB of memory, which the processor follows by itself.
+  void ScoreFew() {
+    static constexpr std::int64_t kApart = kPageTokens / kSide;
+    for (std::int64_t page = hull_.begin / kPageTokens; page * kPageTokens < hull_.end; ++page) {
+      const std::byte* keys = RowAt(a_.k_page, page * kPageTokens);
+      if (keys == nullptr) continue;
+      // Where keys end, the first values are next.
+      const bool last = (page + 1) * kPageTokens >= hull_.end;
+      Ahead values = last ? ValuesAhead(hull_.first_step(), kApart * steps()) : Ahead();
+      for (std::int64_t first = 0; first < kApart; ++first) {
+        const std::byte* k = keys + first * a_.row_bytes;
+        TileZero<0>();
+        for (std::int64_t step = 0; step < steps(); ++step, k += kStep * 2) {
+          const std::byte* q = QueriesAt(0, step);
+          TileLoad<4>(k, kApart * a_.row_bytes);
+          TileLoad<6>(q, 64);
+          TileDotBf16<0, 4, 6>();
+          TileLoad<7>(q + kTileBytes, 64);
+          TileDotBf16<0, 4, 7>();
+          values.Load();
+        }
+        TileStore<0>(scores_ + (page * kPageTokens + first) * kSide, kApart * kSide * 4);
+      }
+    }
   }
 
   // Scores of kTiles tiles of queries from `tile` on. Tiles 0 to 3 are sums [16 keys, 16 queries],
@@ -245,22 +312,73 @@ class Pass {
     _mm512_mask_storeu_ps(a_.sum + first_ + tile * kSide, mask, sum);
   }
 
-  // Dimensions [dim, dim + 32) of all values, two rows by two: of each quarter of 8 the first four
-  // to one tile, the others to another. Rows that no query sees may hold anything: zeros.
+  // Dimensions [dim, dim + 32) of two values to a row of two tiles: of each quarter of 8 the first
+  // four to one, the others to the other. Rows that no query sees may hold anything: zeros.
+  CULET_INLINE void PairValue(std::int64_t key, std::int64_t dim, std::byte* to) const {
+    const auto row = [&](std::int64_t at) {
+      const std::byte* v = RowAt(a_.v_page, at);
+      if (v == nullptr || at < hull_.begin || at >= hull_.end) return _mm512_setzero_si512();
+      return _mm512_loadu_si512(v + dim * 2);
+    };
+    const __m512i first = row(key), second = row(key + 1);
+    _mm512_store_si512(to, _mm512_unpacklo_epi16(first, second));
+    _mm512_store_si512(to + kTileBytes, _mm512_unpackhi_epi16(first, second));
+  }
+  // These dimensions of all values.
   void PairValues(std::int64_t dim) {
     for (std::int64_t step = hull_.first_step(); step < hull_.end_step(); ++step) {
       std::byte* to = values_ + step * 2 * kTileBytes;
-      const std::byte* v = RowAt(a_.v_page, step * kStep);
-      const auto row = [&](std::int64_t key) {
-        const std::int64_t at = step * kStep + key;
-        if (v == nullptr || at < hull_.begin || at >= hull_.end) return _mm512_setzero_si512();
-        return _mm512_loadu_si512(v + key * a_.row_bytes + dim * 2);
-      };
       for (std::int64_t pair = 0; pair < kSide; ++pair) {
-        const __m512i first = row(2 * pair), second = row(2 * pair + 1);
-        _mm512_store_si512(to + pair * 64, _mm512_unpacklo_epi16(first, second));
-        _mm512_store_si512(to + kTileBytes + pair * 64, _mm512_unpackhi_epi16(first, second));
+        PairValue(step * kStep + 2 * pair, dim, to + pair * 64);
       }
+    }
+  }
+  // All dimensions of a step of values.
+  void PairRows(std::int64_t step) {
+    for (std::int64_t pair = 0; pair < kSide; ++pair) {
+      std::byte* to = rows_ + pair * 64;
+      for (std::int64_t dim = 0; dim < a_.head_dim; dim += kStep, to += 2 * kTileBytes) {
+        PairValue(step * kStep + 2 * pair, dim, to);
+      }
+    }
+  }
+
+  // All dimensions of one tile of queries, bound by reading values: 32 of them after the other, as
+  // they lie. The sums wait in memory meanwhile.
+  void AddValuesOfFew() {
+    const std::int64_t first = hull_.first_step();
+    if (first >= hull_.end_step()) std::memset(sums_, 0, sizeof(sums_));
+    for (std::int64_t step = first; step < hull_.end_step(); ++step) {
+      PairRows(step);
+      const auto* weights = reinterpret_cast<const std::byte*>(ScoresAt(0, step));
+      TileLoad<6>(weights, 64);
+      TileLoad<7>(weights + kTileBytes, 64);
+      Ahead next = ValuesAhead(step + 1, steps());
+      const std::byte* v = rows_;
+      float* sums = sums_;
+      for (std::int64_t dim = 0; dim < steps(); ++dim) {
+        if (step == first) {
+          TileZero<0>();
+          TileZero<1>();
+        } else {
+          TileLoad<0>(sums, 64);
+          TileLoad<1>(sums + kSide * kSide, 64);
+        }
+        next.Load();
+        TileLoad<4>(v, 64);
+        TileDotBf16<0, 6, 4>();
+        TileLoad<5>(v + kTileBytes, 64);
+        TileDotBf16<1, 6, 5>();
+        TileDotBf16<0, 7, 4>();
+        TileDotBf16<1, 7, 5>();
+        TileStore<0>(sums, 64);
+        TileStore<1>(sums + kSide * kSide, 64);
+        v += 2 * kTileBytes;
+        sums += 2 * kSide * kSide;
+      }
+    }
+    for (std::int64_t dim = 0; dim < steps(); ++dim) {
+      StoreOutputs(sums_ + dim * 2 * kSide * kSide, 0, dim * kStep);
     }
   }
 
@@ -318,6 +436,8 @@ class Pass {
   alignas(64) std::byte queries_[kPassTiles * kMostTiledDims / kStep * 2 * kTileBytes];
   alignas(64) float scores_[kPassTiles * kSide * kBlockKeys];
   alignas(64) std::byte values_[kKeyTiles * 2 * kTileBytes];
+  alignas(64) std::byte rows_[kMostTiledDims / kStep * 2 * kTileBytes];
+  alignas(64) float sums_[kMostTiledDims / kStep * 2 * kSide * kSide];
 };
 
 void Block(const AttentionBlockArgs& a) {
