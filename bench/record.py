@@ -6,7 +6,8 @@
 Models are measured one after the other; further options go to `culet bench` as they are. Every line has
 the limit that was measured around its runs (GB/s read, or Gflop/s; medians) and the ratio to it, which is
 what lines of different days and machines can be compared by. Up to commit fc87dc7 limits were measured
-before and after a run of tokens only, and limit_value was the median of all the runs of a model. Exit codes: 0; 2 for what cannot be run.
+before and after a run of tokens only, and limit_value was the median of all the runs of a model. Up to
+53308a8 the read rate was that of the embedding's weights alone. Exit codes: 0; 2 for what cannot be run.
 """
 
 import argparse
