@@ -76,16 +76,16 @@ struct Next {
   }
 };
 
-// The same by loads: the processor follows those and runs ahead of them, and brings nothing but
-// what it is told where it is told to fetch. Four lines a quarter of the piece apart, by turns.
+// The same by loads, in `times` goes, a quarter of the piece beside the others: the processor runs
+// ahead of loads, and not of instructions that fetch.
 class Ahead {
  public:
   Ahead() = default;
   Ahead(const std::byte* begin, std::int64_t bytes, std::int64_t times)
       : at_(begin),
         quarter_(bytes / kParts),
-        lines_(begin == nullptr ? 0 : (quarter_ / 64 + times - 1) / times),
-        end_(begin + (begin == nullptr ? 0 : quarter_)) {}
+        lines_((quarter_ / 64 + times - 1) / times),
+        end_(begin + quarter_) {}
 
   CULET_INLINE void Load() {
     for (std::int64_t line = 0; line < lines_ && at_ < end_; ++line, at_ += 64) {
@@ -164,9 +164,11 @@ class Pass {
     }
   }
 
+  // The values of a step, where there is one.
   Ahead ValuesAhead(std::int64_t step, std::int64_t times) const {
-    if (step >= hull_.end_step()) return {};
-    return {RowAt(a_.v_page, step * kStep), kStep * a_.row_bytes, times};
+    const std::byte* v = step < hull_.end_step() ? RowAt(a_.v_page, step * kStep) : nullptr;
+    if (v == nullptr) return {};
+    return {v, (kStep - 1) * a_.row_bytes + a_.head_dim * 2, times};
   }
 
   // While keys are multiplied: the ones after them, and their values.
