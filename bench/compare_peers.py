@@ -13,7 +13,8 @@ engines turns from round to round. Printed are medians over the rounds: tokens/s
 around the runs, of culet also the share of the limits that it measures within its run, and culet's speed
 over each peer's within the same round. `--out FILE` writes all figures as JSON.
 
-"its file" is how fast each thread reads the file that an engine maps, out of the page cache: on a virtual machine
+"its file" is how fast one thread copies the file that an engine opens out of the page cache (llama.cpp decodes
+formats that it repacks, Q4_0 and with AMX Q8_0, from memory of its own, of which that says nothing): on a virtual machine
 one part of memory may be half as fast as another (on the host's other node), and two files in different parts
 do not compare. Drop one (`vmtouch -e`, or copy it) until they do.
 

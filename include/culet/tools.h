@@ -28,7 +28,7 @@ CULET_EXPORT void Synthesize(const std::string& size, const std::filesystem::pat
                              const SynthesizeOptions& options);
 
 struct MachineLimits {
-  double read_gb_s = 0;  // all threads, a buffer far larger than the caches
+  double read_gb_s = 0;  // all threads, over the weights of a token; 256 MB where those are less
   // Registers only, best instruction for the model's dtype; a multiply-add is 2.
   double peak_gflops = 0;
 };

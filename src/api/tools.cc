@@ -25,7 +25,7 @@ namespace {
 constexpr double kReadSeconds = 0.1;
 // Smaller weights may sit in a cache, so a buffer of our own is read instead.
 constexpr std::size_t kLeastReadBytes = std::size_t{256} << 20;
-// Between two weights lie scales and norms, which belong to them.
+// Between two weights lie scales, norms and other small tensors.
 constexpr std::ptrdiff_t kMostBetween = std::ptrdiff_t{1} << 20;
 
 // The matrices that every decoded token reads, where they lie in the files, in stretches as long as
@@ -33,13 +33,18 @@ constexpr std::ptrdiff_t kMostBetween = std::ptrdiff_t{1} << 20;
 std::vector<std::span<const std::byte>> WeightsOfEveryToken(const Checkpoint& checkpoint) {
   std::vector<const TensorView*> tensors;
   for (const ExpectedTensor& expected : ExpectedTensors(checkpoint.config())) {
-    // A table is read row by row, of experts some.
+    // Not read whole: tables, of which a token takes rows, and stacks of experts.
     const bool table = expected.name == "embed_tokens_per_layer.weight" ||
                        (expected.name == "embed_tokens.weight" && !checkpoint.head_is_embedding());
     if (table || expected.shape.size() != 2 || !checkpoint.has_tensor(expected.name)) continue;
     const QuantizedTensor* integers = checkpoint.quantized(expected.name);
     if (integers != nullptr && integers->repacks_values()) continue;
     tensors.push_back(&checkpoint.tensor(expected.name));
+  }
+  // A head of its own beside a config that ties it is not among those that a config asks for.
+  if (checkpoint.config().tie_word_embeddings && !checkpoint.head_is_embedding() &&
+      checkpoint.quantized("lm_head.weight") == nullptr) {
+    tensors.push_back(&checkpoint.tensor("lm_head.weight"));
   }
   std::ranges::sort(tensors, {}, [](const TensorView* tensor) { return tensor->bytes.data(); });
   std::vector<std::span<const std::byte>> stretches;

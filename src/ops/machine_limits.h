@@ -15,9 +15,9 @@
 namespace culet {
 
 // GB/s (10^9) at which all threads together read `buffers` as weights are read: each its own
-// contiguous share, forward, in four streams, with the widest loads of this machine. Where not all
-// can be read in `seconds`, it is pieces from everywhere: one part of a machine's memory may be a
-// quarter faster than another. The buffers must be far larger than the caches together and their
+// contiguous pieces, forward, in four streams, with the widest loads of this machine. Where not all
+// can be read in `seconds`, it is parts from everywhere: one part of a machine's memory may be half
+// as fast as another. The buffers must be far larger than the caches together and their
 // pages present, or it measures something else. A model's mapped weights serve.
 double MeasureReadGbS(ThreadPool& pool, std::span<const std::span<const std::byte>> buffers,
                       double seconds);

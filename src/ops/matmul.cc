@@ -19,8 +19,9 @@ constexpr std::int64_t kParallelProducts = 65536;
 // A share of fewer units is mostly the beginnings of streams: integer kernels for few rows read two
 // units side by side, each with its scales.
 constexpr std::int64_t kUnitsAtOnce = 4;
-// Bytes of weights of a piece that is dealt to a thread: some 10 µs of reading, so that no thread
-// waits long for another that was held up, and enough for the hardware's fetching to run ahead.
+// Bytes of weights of the least pieces that are dealt to a thread, which come last: some 10 µs of
+// reading, so that no thread waits long for another, and enough for the hardware's fetching to run
+// ahead. The first are larger (ThreadPool::ParallelFor).
 constexpr std::int64_t kPieceBytes = std::int64_t{256} << 10;
 constexpr std::int64_t kMostPieces = 32;  // a thread
 // With many rows, outputs that a kernel computes beside one copy of x in its cache; half of them is
