@@ -41,8 +41,8 @@ void LowerPriority() {
   static_cast<void>(::setpriority(PRIO_PROCESS, thread, std::min(now + kNicer, 19)));
 }
 
-// [0, count) in pieces of whole grains: the first `threads` share half of all, the next as many half
-// of the rest, down to the least size, which all that follow have.
+// [0, count) in pieces of whole grains: the first `threads` share half of all, the next as many
+// half of the rest, down to the least size, which all that follow have.
 class Pieces {
  public:
   Pieces() = default;

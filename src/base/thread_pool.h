@@ -53,10 +53,11 @@ class ThreadPool {
   // contiguous pieces: every piece but the last is a multiple of `grain`. With more than two pieces
   // a thread the first threads() of them are half of all, as a long run through memory is a fast
   // one; the next threads() are half as large, and so on down to an even share of threads()·pieces,
-  // which evens out who ends when. Returns when all are done. The pieces depend on count, grain, threads() and `pieces`
-  // alone; who gets which does not, for each goes to the next thread that is free: a thread that
-  // sleeps or has lost its core holds up no more than the piece it has. `thread`, 0 … threads()−1,
-  // is the one that the piece runs on. More pieces even out more, and cost some 100 ns each.
+  // which evens out who ends when. Returns when all are done. The pieces depend on count, grain,
+  // threads() and `pieces` alone; who gets which does not, for each goes to the next thread that is
+  // free: a thread that sleeps or has lost its core holds up no more than the piece it has.
+  // `thread`, 0 … threads()−1, is the one that the piece runs on. More pieces even out more, and
+  // cost some 100 ns each.
   void ParallelFor(std::int64_t count, std::int64_t grain,
                    FunctionRef<void(std::int64_t begin, std::int64_t end, int thread)> body,
                    int pieces = 1);
