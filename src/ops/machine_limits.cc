@@ -51,7 +51,7 @@ double MeasureReadGbS(ThreadPool& pool, std::span<const std::span<const std::byt
   for (const std::span<const std::byte> buffer : buffers) {
     for (std::size_t at = 0; at + kGrain <= buffer.size(); at += most) {
       const std::size_t length = std::min(most, buffer.size() - at) / kGrain * kGrain;
-      if (length > 0) parts.push_back(buffer.subspan(at, length));
+      parts.push_back(buffer.subspan(at, length));
     }
   }
   if (parts.empty()) return 0;
